@@ -27,7 +27,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from course.prediction import Denoise, eps_from_x0, x0_from_eps
+from course.prediction import Denoise, eps_from_v, eps_from_x0, v_from_eps, x0_from_eps
 from course.schedule import CLEAN, Level, NoiseSchedule
 
 Draw = Callable[[], Tensor]   # fresh standard normal noise shaped like x
@@ -91,17 +91,26 @@ def ddpm(denoise: Denoise, x: Tensor, grid: Sequence[Level], draw: Draw) -> Tens
 ADAMS_BASHFORTH = ((1,), (3 / 2, -1 / 2), (23 / 12, -16 / 12, 5 / 12), (55 / 24, -59 / 24, 37 / 24, -9 / 24))
 
 
-def pndm(denoise: Denoise, x: Tensor, grid: Sequence[Level], draw: Draw) -> Tensor:
+def pndm(denoise: Denoise, x: Tensor, grid: Sequence[Level], draw: Draw, extrapolate: str = "epsilon") -> Tensor:
     """Pseudo linear multistep, PLMS (Liu et al. 2022, eq. 12; Stable Diffusion's default): eps extrapolated from the last
     four by Adams-Bashforth weights, exact for equal steps. The first step has no past, so it looks at both its ends,
-    which makes steps + 1 model calls in all."""
+    which makes steps + 1 model calls in all.
+
+    extrapolate: "epsilon", as in the paper, or "v_prediction": behind a network that predicts v, diffusers extrapolates v
+    and turns it into eps at the present x. So does `SAMPLERS`, to give the same pictures. It costs accuracy: eps then
+    changes within a step even where v does not (tests/course/test_accuracy.py measures it).
+    """
+    of_v = extrapolate == "v_prediction"
     past: list[Tensor] = []
     for i, (now, next) in enumerate(pairwise(grid)):
-        past = [denoise(x, now), *past[:3]]
-        eps = weighted(ADAMS_BASHFORTH[len(past) - 1], past)
+        eps = denoise(x, now)
+        past = [v_from_eps(eps, x, now) if of_v else eps, *past[:3]]
+        guess = weighted(ADAMS_BASHFORTH[len(past) - 1], past)
         if i == 0 and len(grid) > 2:
-            eps = (eps + denoise(transfer(x, eps, now, next), next)) / 2
-        x = transfer(x, eps, now, next)
+            ahead = transfer(x, eps, now, next)
+            eps = denoise(ahead, next)
+            guess = (guess + (v_from_eps(eps, ahead, next) if of_v else eps)) / 2
+        x = transfer(x, eps_from_v(guess, x, now) if of_v else guess, now, next)
     return x
 
 
@@ -169,15 +178,15 @@ class Sampler:
     run          (denoise, x, grid, draw, **options) -> x
     spacing      the grid's spacing unless the schedule names one
     whole        whole timesteps, or fractions of them
-    ends_clean   True: always at the clean picture. False: at alpha_bar[0], unless the schedule says set_alpha_to_one
     extra_step   lay a linspace or leading grid for one step more and leave out its last time (DPM-Solver++)
+    set_alpha_to_one   True or False: its default for the schedule's option of that name. None: it always ends clean
     """
 
     run: Callable[..., Tensor]
     spacing: str
     whole: bool
-    ends_clean: bool = True
     extra_step: bool = False
+    set_alpha_to_one: bool | None = None
 
     def grid(self, schedule: NoiseSchedule, steps: int) -> list[Level]:
         """steps + 1 levels from noisy to clean. Raises ValueError unless 1 <= steps <= T."""
@@ -185,7 +194,8 @@ class Sampler:
         times = schedule.timesteps(steps, spacing, self.whole)
         if self.extra_step and spacing != "trailing" and steps < len(schedule):
             times = schedule.timesteps(steps + 1, spacing)[:-1]
-        ends_clean = self.ends_clean or schedule.set_alpha_to_one
+        ends_clean = self.set_alpha_to_one is None or (
+            self.set_alpha_to_one if schedule.set_alpha_to_one is None else schedule.set_alpha_to_one)
         return schedule.levels(times, CLEAN if ends_clean else schedule.at(0))
 
     def start(self, noise: Tensor, schedule: NoiseSchedule, first: Level) -> Tensor:
@@ -206,6 +216,8 @@ class Sampler:
         if not torch.is_tensor(noise) or not noise.is_floating_point():
             raise ValueError(f"noise must be a tensor of floating-point numbers; got {getattr(noise, 'dtype', type(noise))}")
         grid = self.grid(schedule, steps)
+        if self.run is pndm:
+            options = {"extrapolate": schedule.prediction_type, **options}
 
         def checked(x: Tensor, level: Level) -> Tensor:
             eps = denoise(x, level)
@@ -230,8 +242,8 @@ def fresh_noise(like: Tensor, generator: torch.Generator | Sequence[torch.Genera
 
 SAMPLERS: dict[str, Sampler] = {
     "ddpm": Sampler(ddpm, "leading", whole=True),
-    "ddim": Sampler(ddim, "leading", whole=True, ends_clean=False),
-    "pndm": Sampler(pndm, "leading", whole=True, ends_clean=False),
+    "ddim": Sampler(ddim, "leading", whole=True, set_alpha_to_one=True),
+    "pndm": Sampler(pndm, "leading", whole=True, set_alpha_to_one=False),
     "lms": Sampler(lms, "linspace", whole=False),
     "heun": Sampler(heun, "linspace", whole=False),
     "euler": Sampler(ddim, "linspace", whole=False),

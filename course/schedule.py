@@ -77,7 +77,7 @@ def rescale_zero_terminal_snr(betas: Tensor) -> Tensor:
     """
     root = torch.cumprod(1 - betas, 0).sqrt()                     # (T,)
     first, last = root[0].clone(), root[-1].clone()
-    alpha_bar = ((root - last) * first / (first - last)) ** 2     # (T,)
+    alpha_bar = ((root - last) * (first / (first - last))) ** 2   # (T,)
     alphas = torch.cat([alpha_bar[:1], alpha_bar[1:] / alpha_bar[:-1]])
     return 1 - alphas
 
@@ -105,7 +105,7 @@ class NoiseSchedule:
     prediction_type    what the network predicts: "epsilon", "sample" (x_0) or "v_prediction"
     timestep_spacing   "leading", "linspace", "trailing", or None: each sampler's own
     steps_offset       added to every leading timestep (Stable Diffusion: 1)
-    set_alpha_to_one   where DDIM and PNDM end: True at the clean picture, False at alpha_bar[0], None each one's own
+    set_alpha_to_one   where ddim and pndm end: True at the clean picture, False at alpha_bar[0], None each one's own
     """
 
     betas: Tensor

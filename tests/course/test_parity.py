@@ -10,6 +10,8 @@ from course.prediction import as_eps
 from course.samplers import SAMPLERS
 from course.schedule import NoiseSchedule
 
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")   # diffusers' own
+
 CLASSES = {
     "ddpm": diffusers.DDPMScheduler,
     "ddim": diffusers.DDIMScheduler,
@@ -65,7 +67,7 @@ def theirs(name, config, steps, predict, prediction_type):
     return calls, x
 
 
-def ours(name, config, steps, predict, prediction_type):
+def ours(name, config, steps, predict, prediction_type, dtype=torch.float32):
     schedule = NoiseSchedule.from_config({**config, "prediction_type": prediction_type})
     calls = []
 
@@ -73,19 +75,36 @@ def ours(name, config, steps, predict, prediction_type):
         calls.append((float(level.t), x.clone()))
         return predict(x, level.t)
 
-    x = SAMPLERS[name].sample(as_eps(record, prediction_type), noise(), schedule, steps,
-                              generator=torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(0)
+    x = SAMPLERS[name].sample(as_eps(record, prediction_type), noise().to(dtype), schedule, steps, generator=generator)
     return calls, x
 
 
-def check(name, config, steps, prediction_type, tolerance=None):
-    predict = network(prediction_type, NoiseSchedule.from_config(config).alphas_cumprod)
-    (their_calls, their_x), (our_calls, our_x) = (side(name, config, steps, predict, prediction_type) for side in (theirs, ours))
-    assert [t for t, _ in our_calls] == [t for t, _ in their_calls]
-    worst = max((a - b).abs().max().item() for (_, a), (_, b) in zip(our_calls, their_calls, strict=True))
-    tolerance = tolerance or (5e-5 if name in STOCHASTIC else 5e-6)
-    assert worst <= tolerance
-    assert (our_x - their_x).abs().max().item() <= tolerance
+def distance(a, b):
+    """Largest difference over all model inputs and the result."""
+    (a_calls, a_x), (b_calls, b_x) = a, b
+    return max((p - q).abs().max().item() for p, q in zip([x for _, x in a_calls] + [a_x], [x for _, x in b_calls] + [b_x],
+                                                          strict=True))
+
+
+def check(name, config, steps, prediction_type):
+    """Within 5e-6 (5e-5 where noise is drawn). A few very large steps amplify rounding more than that on either side: one
+    step from sigma/alpha = 157 multiplies the last bit of eps by 157, and Heun's two steps from 14.6 to 0.03 turn it into
+    3e-5. There, and only there, the measure is what one unit in the last place of eps does, or diffusers' own distance from
+    the same arithmetic in float64."""
+    schedule = NoiseSchedule.from_config(config)
+    predict = network(prediction_type, schedule.alphas_cumprod)
+    them, us = (side(name, config, steps, predict, prediction_type) for side in (theirs, ours))
+    assert [t for t, _ in us[0]] == [t for t, _ in them[0]]
+    tolerance = 5e-5 if name in STOCHASTIC else 5e-6
+    if distance(us, them) > tolerance:
+        grid = SAMPLERS[name].grid(schedule, steps)
+        largest_step = max(next.alpha * (now.ratio - next.ratio) for now, next in zip(grid[:-1], grid[1:], strict=True))
+        assert largest_step > 5, "small steps have no excuse"
+        exact = network(prediction_type, schedule.alphas_cumprod.double())
+        truth = ours(name, config, steps, exact, prediction_type, torch.float64)
+        tolerance = max(largest_step * 2**-21, 0 if name in STOCHASTIC else 3 * distance(them, truth))   # |eps| < 8
+    assert distance(us, them) <= tolerance
 
 
 @pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
@@ -99,6 +118,8 @@ def test_stable_diffusion_config(name, steps, prediction_type):
 @pytest.mark.parametrize("steps", [1, 3, 10, 50])
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_linear_config(name, steps, prediction_type):
+    if prediction_type == "sample" and name in ("pndm", "euler_ancestral"):
+        pytest.skip("diffusers' class does not take x_0 predictions")
     check(name, LINEAR, steps, prediction_type)
 
 
