@@ -1,0 +1,137 @@
+"""What every chapter page needs: the source of a function as it stands today, and a figure that is readable by day and night.
+
+The chapters call these from executed code blocks. A block runs in the process that builds the site, at the
+repository's root, so the first block of each page puts `docs` on the import path.
+"""
+
+import ast
+import base64
+import html
+import importlib
+import inspect
+import io
+import re
+import textwrap
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+# Mid-contrast colours: at least 3:1 against white and against the dark scheme's slate (WCAG 1.4.11, graphical objects).
+BLUE, ORANGE, GREEN, PURPLE, RED, GREY = "#3b82c4", "#d9730d", "#2f9e58", "#9a62c9", "#dc4a4a", "#808894"
+CYCLE = [BLUE, ORANGE, GREEN, PURPLE, RED, GREY, "#a3811c", "#1d96a0"]
+
+INK = "#010203"  # drawn in this colour, written out as `currentColor`: text and axes then follow the page's scheme
+
+STYLE = {
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "savefig.facecolor": "none",
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.prop_cycle": matplotlib.cycler(color=CYCLE),
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.7,
+    "axes.titlesize": 10,
+    "axes.labelsize": 10,
+    "font.size": 10,
+    "lines.linewidth": 1.6,
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+    "svg.fonttype": "path",
+    "mathtext.fontset": "cm",
+}
+
+
+def source(module: str, name: str | None = None, docstring: bool = False) -> str:
+    """The lines of `module.name` (a function, class or method) as a fenced Markdown code block.
+
+    Nothing is copied into a chapter: if the function is renamed, the build fails.
+
+    Args:
+        module: importable name, such as "course.forward".
+        name: dotted name inside the module; None for the whole file.
+        docstring: keep the docstrings. They repeat the formula printed beside the code, so they are dropped by default.
+    """
+    found = importlib.import_module(module)
+    if name is None:
+        lines, first = inspect.getsource(found).splitlines(), 1
+    else:
+        for part in name.split("."):
+            found = inspect.getattr_static(found, part)
+            found = getattr(found, "__func__", None) or getattr(found, "fget", None) or found
+        lines, first = inspect.getsourcelines(found)
+        lines = "".join(lines).splitlines()
+    last = first + len(lines) - 1
+    code = textwrap.dedent("\n".join(lines))
+    if not docstring:
+        code = _without_docstrings(code)
+    where = module.replace(".", "/") + ".py"
+    span = f"lines {first} to {last}" if last > first else f"line {first}"
+    return f'```python title="{where}, {span}"\n{code.strip()}\n```\n'
+
+
+def _without_docstrings(code: str) -> str:
+    lines = code.splitlines()
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef, ast.Module)) and ast.get_docstring(node) is not None:
+            doc = node.body[0]
+            if len(node.body) > 1 or isinstance(node, ast.Module):
+                for i in range(doc.lineno - 1, doc.end_lineno or doc.lineno):
+                    lines[i] = "\0"
+    kept = "\n".join(line for line in lines if line != "\0")
+    return re.sub(r"\n{3,}", "\n\n", kept)
+
+
+def figure(drawn: plt.Figure, name: str, alt: str, caption: str = "") -> str:
+    """The figure as inline SVG in a `<figure>`, its text in the page's own colour, its ids prefixed with `name`.
+
+    Args:
+        drawn: a matplotlib figure; it is closed.
+        name: unique on the page, letters, digits and hyphens.
+        alt: what the picture shows, for those who cannot see it.
+        caption: one or two sentences under the picture (HTML; formulas are not rendered in it).
+    """
+    buffer = io.StringIO()
+    with plt.rc_context({"svg.hashsalt": name}):
+        drawn.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None, "Creator": None})
+    plt.close(drawn)
+    svg = buffer.getvalue()
+    svg = svg[svg.index("<svg"):]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.S)
+    svg = svg.replace(INK, "currentColor")
+    svg = re.sub(r'\bid="', f'id="{name}-', svg)
+    svg = svg.replace("url(#", f"url(#{name}-").replace('href="#', f'href="#{name}-')
+    svg = re.sub(r'width="[\d.]+pt" height="[\d.]+pt"', 'style="max-width:100%;height:auto"', svg, count=1)
+    svg = svg.replace("<svg", f'<svg role="img" aria-label="{html.escape(alt, quote=True)}"', 1)
+    svg = re.sub(r"\n\s*", "\n", svg)  # blank lines and indents would end an HTML block in Markdown
+    svg = re.sub(r"\n+", "\n", svg)
+    below = f"<figcaption>{caption}</figcaption>" if caption else ""
+    return f'<figure class="computed" id="fig-{name}">\n{svg.strip()}\n{below}\n</figure>\n'
+
+
+def picture(image, name: str, alt: str, caption: str = "", width: int | None = None) -> str:
+    """A PIL image as a `<figure>` with the PNG inside the page. `width` in CSS pixels; the image's own if None."""
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG", optimize=True)
+    data = base64.b64encode(buffer.getvalue()).decode()
+    below = f"<figcaption>{caption}</figcaption>" if caption else ""
+    return (
+        f'<figure class="computed" id="fig-{name}"><img alt="{html.escape(alt, quote=True)}" width="{width or image.width}" '
+        f'src="data:image/png;base64,{data}">{below}</figure>\n'
+    )
+
+
+def axes(rows: int = 1, columns: int = 1, width: float = 7.0, height: float = 2.8, **options):
+    """`plt.subplots` in the course's style: (figure, axes)."""
+    plt.rcParams.update(STYLE)
+    return plt.subplots(rows, columns, figsize=(width, height), layout="constrained", **options)
+
+
+ROOT = Path(__file__).resolve().parents[2]
