@@ -1,0 +1,183 @@
+"""Checks of exercises/ch04_reverse.py and of the written answers in ch04_reverse.md."""
+
+import torch
+
+from course import forward, prediction
+from course.grading import task
+from course.grading.checks import expect, expect_close, expect_finite
+from course.schedule import Level
+
+SHAPES = ((4, 4, 4, 4), (3, 2, 5, 6))     # the first so that a wrong axis cannot hide in a crash
+WIDTH = "alpha_bar_t was spread along the width of the images; it counts the batch, so view it as (B, 1, 1, 1)"
+ROOTS = "the square roots are missing: alpha_bar_t and 1 - alpha_bar_t are variances"
+FIRST = "every image got the first image's alpha_bar_t"
+
+
+def level(alpha_bar):
+    a = alpha_bar.view(-1, 1, 1, 1)
+    return Level(0, a.sqrt(), (1 - a).sqrt())
+
+
+def draw(student, shape):
+    """x_0, eps, alpha_bar, x_t"""
+    x0, eps, alpha_bar = student.randn(*shape), student.randn(*shape), student.rand(shape[0], low=0.1, high=0.9)
+    return x0, eps, alpha_bar, forward.add_noise(x0, eps, level(alpha_bar))
+
+
+@task("ch04.predict_x0")
+def test_predict_x0(student):
+    for shape in SHAPES:
+        _, eps, alpha_bar, xt = draw(student, shape)
+        eps = student.randn(*shape)                       # a prediction is never quite the noise that was added
+        a, w = alpha_bar.view(-1, 1, 1, 1), alpha_bar
+        expect_close(student.predict_x0(xt, eps, alpha_bar), prediction.x0_from_eps(eps, xt, level(alpha_bar)),
+                     f"predict_x0 with images of shape {shape}", {
+            ROOTS: lambda: (xt - (1 - a) * eps) / a,
+            "the square root of 1 - alpha_bar_t is missing": lambda: (xt - (1 - a) * eps) / a.sqrt(),
+            "the division by sqrt(alpha_bar_t) is missing": lambda: xt - (1 - a).sqrt() * eps,
+            "it multiplies by sqrt(alpha_bar_t) where it should divide": lambda: (xt - (1 - a).sqrt() * eps) * a.sqrt(),
+            "only x_t is divided by sqrt(alpha_bar_t), not the whole difference": lambda: xt / a.sqrt() - (1 - a).sqrt() * eps,
+            "the noise is added where it should be taken away": lambda: (xt + (1 - a).sqrt() * eps) / a.sqrt(),
+            "alpha_bar_t and 1 - alpha_bar_t are swapped": lambda: (xt - a.sqrt() * eps) / (1 - a).sqrt(),
+            "the division is by alpha_bar_t, not by its square root": lambda: (xt - (1 - a).sqrt() * eps) / a,
+            FIRST: lambda: (xt - (1 - a[:1]).sqrt() * eps) / a[:1].sqrt(),
+            WIDTH: lambda: (xt - (1 - w).sqrt() * eps) / w.sqrt(),
+        }, rtol=2e-4)
+
+
+@task("ch04.predict_eps")
+def test_predict_eps(student):
+    for shape in SHAPES:
+        x0, _, alpha_bar, xt = draw(student, shape)
+        x0 = x0 + 0.3 * student.randn(*shape)
+        a, w = alpha_bar.view(-1, 1, 1, 1), alpha_bar
+        expect_close(student.predict_eps(xt, x0, alpha_bar), prediction.eps_from_x0(x0, xt, level(alpha_bar)),
+                     f"predict_eps with images of shape {shape}", {
+            ROOTS: lambda: (xt - a * x0) / (1 - a),
+            "the square root of alpha_bar_t is missing": lambda: (xt - a * x0) / (1 - a).sqrt(),
+            "the division by sqrt(1 - alpha_bar_t) is missing": lambda: xt - a.sqrt() * x0,
+            "this returns x_t - x_0, the difference before any scaling": lambda: xt - x0,
+            "x_0 is not scaled down before it is taken away": lambda: (xt - x0) / (1 - a).sqrt(),
+            "alpha_bar_t and 1 - alpha_bar_t are swapped": lambda: (xt - (1 - a).sqrt() * x0) / a.sqrt(),
+            "the division is by 1 - alpha_bar_t, not by its square root": lambda: (xt - a.sqrt() * x0) / (1 - a),
+            "the sign is turned round": lambda: (a.sqrt() * x0 - xt) / (1 - a).sqrt(),
+            FIRST: lambda: (xt - a[:1].sqrt() * x0) / (1 - a[:1]).sqrt(),
+            WIDTH: lambda: (xt - w.sqrt() * x0) / (1 - w).sqrt(),
+        }, rtol=2e-4)
+
+
+@task("ch04.velocity")
+def test_velocity(student):
+    for shape in SHAPES:
+        x0, eps, alpha_bar, xt = draw(student, shape)
+        a, w = alpha_bar.view(-1, 1, 1, 1), alpha_bar
+        got = student.velocity(x0, eps, alpha_bar)
+        expect_close(got, prediction.v_from_eps(eps, xt, level(alpha_bar)), f"velocity with images of shape {shape}", {
+            ROOTS: lambda: a * eps - (1 - a) * x0,
+            "the sign is turned round": lambda: (1 - a).sqrt() * x0 - a.sqrt() * eps,
+            "the two factors are swapped": lambda: (1 - a).sqrt() * eps - a.sqrt() * x0,
+            "this is x_t: the two terms are added and their factors swapped": lambda: a.sqrt() * x0 + (1 - a).sqrt() * eps,
+            "x_0 and the noise are swapped": lambda: a.sqrt() * x0 - (1 - a).sqrt() * eps,
+            "the terms are added where they are subtracted": lambda: a.sqrt() * eps + (1 - a).sqrt() * x0,
+            "this is eps - x_0, the target of flow matching, not of the variance-preserving path": lambda: eps - x0,
+            FIRST: lambda: a[:1].sqrt() * eps - (1 - a[:1]).sqrt() * x0,
+            WIDTH: lambda: w.sqrt() * eps - (1 - w).sqrt() * x0,
+        }, rtol=2e-4)
+        back = a.sqrt() * got + (1 - a).sqrt() * xt
+        expect_close(back, eps, "sqrt(alpha_bar_t) v + sqrt(1 - alpha_bar_t) x_t, which gives the noise back,", rtol=2e-4)
+
+
+@task("ch04.score_from_eps")
+def test_score_from_eps(student):
+    for shape in SHAPES:
+        _, eps, alpha_bar, xt = draw(student, shape)
+        a, w = alpha_bar.view(-1, 1, 1, 1), alpha_bar
+        expect_close(student.score_from_eps(eps, alpha_bar), prediction.score_from_eps(eps, level(alpha_bar)),
+                     f"score_from_eps with images of shape {shape}", {
+            "the minus sign is missing: the score points away from the noise": lambda: eps / (1 - a).sqrt(),
+            "the division is by the variance 1 - alpha_bar_t; one root cancels against the noise's own factor":
+                lambda: -eps / (1 - a),
+            "it multiplies where it should divide": lambda: -eps * (1 - a).sqrt(),
+            "the division is by sqrt(alpha_bar_t), the factor of the image": lambda: -eps / a.sqrt(),
+            "the division by sqrt(1 - alpha_bar_t) is missing": lambda: -eps,
+            FIRST: lambda: -eps / (1 - a[:1]).sqrt(),
+            WIDTH: lambda: -eps / (1 - w).sqrt(),
+        }, rtol=2e-4)
+
+
+@task("ch04.score_from_eps")
+def test_it_is_the_gradient_of_the_log_density(student):
+    x0, _, alpha_bar, xt = draw(student, (2, 1, 3, 3))
+    x0, xt, a = x0.double(), xt.double().requires_grad_(), alpha_bar.double().view(-1, 1, 1, 1)
+    log_density = (-(xt - a.sqrt() * x0) ** 2 / (2 * (1 - a))).sum()      # up to a constant
+    (gradient,) = torch.autograd.grad(log_density, xt)
+    eps = ((xt - a.sqrt() * x0) / (1 - a).sqrt()).detach().float()
+    expect_close(student.score_from_eps(eps, alpha_bar), gradient.float(), "score_from_eps, against autograd on the log density", rtol=1e-3)
+
+
+def pair(student, batch):
+    """alpha_bar_t < alpha_bar_prev"""
+    prev = student.rand(batch, low=0.4, high=0.95)
+    return prev * student.rand(batch, low=0.5, high=0.9), prev
+
+
+@task("ch04.posterior_mean")
+def test_posterior_mean(student):
+    for shape in SHAPES:
+        x0, xt = student.randn(*shape), student.randn(*shape)
+        now, prev = pair(student, shape[0])
+        right, _ = forward.posterior(xt, x0, level(now), level(prev))
+        n, p = now.view(-1, 1, 1, 1), prev.view(-1, 1, 1, 1)
+        alpha = n / p
+
+        def mean(on_x0, on_xt, x0=x0, xt=xt):
+            return on_x0 * x0 + on_xt * xt
+
+        first, second = p.sqrt() * (1 - alpha) / (1 - n), alpha.sqrt() * (1 - p) / (1 - n)
+        expect_close(student.posterior_mean(x0, xt, now, prev), right, f"posterior_mean with images of shape {shape}", {
+            "sqrt(alpha_t) stands in front of x_0 where sqrt(alpha_bar_prev) is meant":
+                lambda: mean(alpha.sqrt() * (1 - alpha) / (1 - n), second),
+            "sqrt(alpha_bar_t) stands in front of x_0 where sqrt(alpha_bar_prev) is meant":
+                lambda: mean(n.sqrt() * (1 - alpha) / (1 - n), second),
+            "sqrt(alpha_bar_t) stands in front of x_t where sqrt(alpha_t) of the single step is meant":
+                lambda: mean(first, n.sqrt() * (1 - p) / (1 - n)),
+            "alpha_bar_t is used where the alpha_t = alpha_bar_t / alpha_bar_prev of this step is meant":
+                lambda: mean(p.sqrt() * (1 - n) / (1 - n), n.sqrt() * (1 - p) / (1 - n)),
+            "x_0 and x_t are swapped": lambda: mean(second, first),
+            "the division by 1 - alpha_bar_t is missing":
+                lambda: mean(p.sqrt() * (1 - alpha), alpha.sqrt() * (1 - p)),
+            "the division is by 1 - alpha_bar_prev where 1 - alpha_bar_t is meant":
+                lambda: mean(p.sqrt() * (1 - alpha) / (1 - p), alpha.sqrt() * (1 - p) / (1 - p)),
+            "the square roots are missing": lambda: mean(p * (1 - alpha) / (1 - n), alpha * (1 - p) / (1 - n)),
+            "the square root of alpha_t is missing": lambda: mean(first, alpha * (1 - p) / (1 - n)),
+        }, rtol=5e-4, atol=2e-5)
+
+
+@task("ch04.posterior_mean")
+def test_posterior_mean_at_the_clean_end(student):
+    x0, xt, now = student.randn(2, 1, 3, 3), student.randn(2, 1, 3, 3), student.rand(2, low=0.2, high=0.9)
+    got = student.posterior_mean(x0, xt, now, torch.ones(2))
+    expect_close(got, x0, "posterior_mean with alpha_bar_prev = 1", {"the arguments for t and t - 1 are swapped": xt})
+
+
+@task("ch04.posterior_variance")
+def test_posterior_variance(student):
+    now, prev = pair(student, 12)
+    alpha = now / prev
+    right = (1 - prev) / (1 - now) * (1 - alpha)
+    got = student.posterior_variance(now, prev)
+    expect_close(got, right, "posterior_variance", {
+        "this is beta_t; the factor (1 - alpha_bar_prev) / (1 - alpha_bar_t) is missing": 1 - alpha,
+        "the fraction is upside down": (1 - now) / (1 - prev) * (1 - alpha),
+        "this is the standard deviation; the variance has no square root": right.sqrt(),
+        "the fraction is without its two \"1 -\"": prev / now * (1 - alpha),
+        "1 - alpha_bar_t stands where beta_t = 1 - alpha_bar_t / alpha_bar_prev is meant": (1 - prev) / (1 - now) * (1 - now),
+        "alpha_t stands where beta_t = 1 - alpha_t is meant": (1 - prev) / (1 - now) * alpha,
+        "beta_t was taken as alpha_bar_prev - alpha_bar_t; alpha_t is the ratio, not the difference":
+            (1 - prev) / (1 - now) * (prev - now),
+        "this is the logarithm of the variance": right.log(),
+    }, rtol=5e-4, atol=1e-6)
+    expect(bool((got < 1 - alpha).all()), "posterior_variance should be below beta_t: knowing x_0 leaves less to chance")
+    end = student.posterior_variance(now, torch.ones(12))
+    expect_finite(end, "posterior_variance with alpha_bar_prev = 1")
+    expect_close(end, torch.zeros(12), "posterior_variance with alpha_bar_prev = 1: the step to the clean image leaves nothing to chance")

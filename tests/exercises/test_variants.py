@@ -1,0 +1,158 @@
+"""The checks themselves, checked: every planted mistake is rejected and named, every right variant passes.
+
+`variants/first` and `variants/second` hold two differently written solutions of every exercise. `variants/wrong` holds
+mistakes: each is one edit of the first solution (or a whole written answer) and the words its feedback must contain.
+"""
+
+import ast
+import importlib.util
+import re
+import sys
+import tomllib
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from course.grading.answers import read_answers
+from course.grading.checks import CheckFailed, NotAttempted
+from course.grading.manifest import load_tasks
+from course.grading.student import DirectStudent
+
+HERE = Path(__file__).parent
+VARIANTS = HERE / "variants"
+EXERCISES = HERE.parent.parent / "exercises"
+TASKS = load_tasks(HERE)
+LEAST_MISTAKES = 5
+
+
+@cache
+def checks(chapter: str) -> dict[str, list]:
+    """The check functions of a chapter by task id, in the order they are written."""
+    path = HERE / f"test_{chapter}.py"
+    spec = importlib.util.spec_from_file_location(f"checks_{chapter}", path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    found: dict[str, list] = {}
+    for value in vars(module).values():
+        for mark in getattr(value, "pytestmark", []):
+            if mark.name == "task":
+                found.setdefault(mark.args[0], []).append(value)
+    return found
+
+
+def verdict(task_id: str, folder: Path, seed: int = 0) -> str | None:
+    """None if every check of the task passes for the files in `folder`; else the first feedback."""
+    task = TASKS[task_id]
+    for check in checks(task.chapter)[task_id]:
+        try:
+            check(DirectStudent(task, check.__name__, seed, folder))
+        except CheckFailed as failed:
+            return f"[{failed.cause}] {failed}"
+        except NotAttempted as stub:
+            return f"[not attempted] {stub}"
+    return None
+
+
+def source_of(task_id: str, folder: Path) -> Path:
+    """The file of a task: .py if it defines the function, else .md."""
+    chapter, name = TASKS[task_id].chapter, task_id.split(".")[1]
+    path = folder / f"{chapter}.py"
+    return path if path.exists() and f"\ndef {name}(" in "\n" + path.read_text() else folder / f"{chapter}.md"
+
+
+def edited(text: str, name: str, old: str, new: str) -> str:
+    """`text` with `old` replaced by `new`, which must occur exactly once inside the function `name`."""
+    node = next(n for n in ast.parse(text).body if isinstance(n, ast.FunctionDef) and n.name == name)
+    lines = text.splitlines(keepends=True)
+    body = "".join(lines[node.lineno - 1:node.end_lineno])
+    assert body.count(old) == 1, f"{old!r} occurs {body.count(old)} times in {name}"
+    return "".join(lines[:node.lineno - 1]) + body.replace(old, new) + "".join(lines[node.end_lineno:])
+
+
+def mistakes() -> dict[str, list[dict]]:
+    return {task_id: entries for path in sorted((VARIANTS / "wrong").glob("*.toml"))
+            for task_id, entries in tomllib.loads(path.read_text()).items()}
+
+
+def planted(task_id: str, mistake: dict, folder: Path) -> None:
+    """Write the file with one mistake in it into `folder`."""
+    path = source_of(task_id, VARIANTS / "first")
+    text = path.read_text()
+    if "answer" in mistake:
+        block = re.compile(rf"(```\w* {re.escape(task_id)}\n).*?(\n```)", re.S)
+        text, count = block.subn(lambda m: m[1] + mistake["answer"].strip("\n") + m[2], text)
+        assert count == 1, f"{path.name} has no block {task_id}"
+    else:
+        text = edited(text, task_id.split(".")[1], mistake["old"], mistake["new"])
+    (folder / path.name).write_text(text)
+
+
+MISTAKES = mistakes()
+CASES = [pytest.param(task_id, entry, id=f"{task_id}-{i + 1}") for task_id, entries in MISTAKES.items() for i, entry in enumerate(entries)]
+caught: list[bool] = []
+
+
+@pytest.mark.parametrize(("task_id", "mistake"), CASES)
+def test_the_mistake_is_rejected_and_named(task_id, mistake, tmp_path):
+    planted(task_id, mistake, tmp_path)
+    for seed in (0, 1):
+        feedback = verdict(task_id, tmp_path, seed)
+        caught.append(feedback is not None)
+        assert feedback is not None, "the mistake passed every check"
+        assert mistake["says"].lower() in feedback.lower(), f"the feedback is: {feedback}"
+
+
+@pytest.mark.parametrize("variant", ["first", "second"])
+@pytest.mark.parametrize("task_id", TASKS)
+def test_the_right_variant_passes(task_id, variant):
+    for seed in range(3):
+        assert verdict(task_id, VARIANTS / variant, seed) is None
+
+
+def test_every_task_has_five_mistakes_and_the_share_caught_is_all(capsys):
+    few = {task_id: len(MISTAKES.get(task_id, [])) for task_id in TASKS if len(MISTAKES.get(task_id, [])) < LEAST_MISTAKES}
+    assert not few, f"tasks with fewer than {LEAST_MISTAKES} planted mistakes: {few}"
+    assert set(MISTAKES) == set(TASKS)
+    if len(caught) == 2 * len(CASES):                      # all of them ran before this test
+        with capsys.disabled():
+            print(f"\n{len(TASKS)} tasks, {len(CASES)} planted mistakes, {sum(caught)} of {len(caught)} runs rejected"
+                  f" = {100 * sum(caught) / len(caught):.1f} %")
+        assert all(caught)
+
+
+def test_the_points_add_up_to_100():
+    assert len(TASKS) >= 40
+    assert len({task.chapter for task in TASKS.values()}) >= 10
+    assert sum(task.points for task in TASKS.values()) == 100
+
+
+@pytest.mark.parametrize("task_id", TASKS)
+def test_the_stub_is_not_attempted(task_id, tmp_path):
+    assert verdict(task_id, tmp_path).startswith("[not attempted]")       # no file at all
+    path = source_of(task_id, EXERCISES)
+    if path.suffix == ".md":
+        untouched = not read_answers(path.read_text())[task_id]
+    else:
+        untouched = "raise NotImplementedError" in ast.unparse(function_of(path, task_id))
+    if not untouched:
+        pytest.skip("worked on in exercises/")
+    assert verdict(task_id, EXERCISES).startswith("[not attempted]")
+
+
+def function_of(path: Path, task_id: str) -> ast.FunctionDef:
+    return next(n for n in ast.parse(path.read_text()).body if getattr(n, "name", "") == task_id.split(".")[1])
+
+
+@pytest.mark.parametrize("task_id", TASKS)
+def test_the_manifest_is_complete(task_id):
+    task = TASKS[task_id]
+    assert 2 <= len(task.hints) <= 4, "a hint ladder has 2 to 4 rungs"
+    assert task.difficulty in (1, 2, 3)
+    assert re.fullmatch(r"chapters/[\w-]+\.md(#[\w-]+)?", task.docs)
+    path = source_of(task_id, EXERCISES)
+    if path.suffix == ".md":
+        assert task_id in read_answers(path.read_text())
+    else:
+        assert ast.get_docstring(function_of(path, task_id))
