@@ -171,9 +171,10 @@ class NoiseSchedule:
         if not 0 <= t <= len(self) - 1:
             raise ValueError(f"t = {t} is outside 0 .. {len(self) - 1}, the times this schedule was made for")
         below = int(t)
-        ratio = float(self._ratio[below])
-        if t != below:
-            ratio += (t - below) * (float(self._ratio[below + 1]) - ratio)
+        if t == below:   # from the table itself: differences of neighbours cancel, so every bit counts
+            alpha_bar = float(self.alphas_cumprod[below]) or ALPHA_BAR_FLOOR
+            return Level(t, math.sqrt(alpha_bar), math.sqrt(1 - alpha_bar))
+        ratio = float(self._ratio[below] + (t - below) * (self._ratio[below + 1] - self._ratio[below]))
         alpha = 1 / math.sqrt(1 + ratio * ratio)
         return Level(t, alpha, ratio * alpha)
 
