@@ -1,0 +1,114 @@
+"""Chapter 3: what noise does to a distribution, three schedules, and Bayes' rule between two steps."""
+
+from itertools import pairwise
+
+import numpy as np
+import torch
+from matplotlib.colors import LinearSegmentedColormap, to_rgba
+
+from course.forward import diffuse, posterior, transition
+from course.schedule import CLEAN, Level, NoiseSchedule, cosine_betas, linear_betas, scaled_linear_betas
+
+from .common import BLUE, GREEN, GREY, INK, ORANGE, axes, figure
+
+MEANS, WEIGHTS, SPREAD = np.array([-1.5, 1.0]), np.array([0.35, 0.65]), 0.25  # a one-dimensional "data set": two bumps
+FADE = LinearSegmentedColormap.from_list("fade", [to_rgba(BLUE, 0), to_rgba(BLUE, 0.9)])  # from the page's colour to blue
+
+
+def normal(x: np.ndarray, mean: float, variance: float) -> np.ndarray:
+    return np.exp(-((x - mean) ** 2) / (2 * variance)) / np.sqrt(2 * np.pi * variance)
+
+
+def density(x: np.ndarray, level: Level) -> np.ndarray:
+    """q(x_t): every bump is shrunk by alpha and widened by sigma."""
+    variance = (level.alpha * SPREAD) ** 2 + level.sigma**2
+    return sum(w * normal(x, level.alpha * m, variance) for w, m in zip(WEIGHTS, MEANS, strict=True))
+
+
+def stable_diffusion_schedule() -> NoiseSchedule:
+    return NoiseSchedule(scaled_linear_betas(1000, 0.00085, 0.012))
+
+
+def to_noise() -> str:
+    schedule = stable_diffusion_schedule()
+    x = np.linspace(-3.2, 3.2, 161)
+    times = np.arange(0, 1000, 5)
+    image = np.stack([density(x, schedule.at(t)) for t in times], axis=1)
+    image /= image.max(axis=0)
+
+    generator = torch.Generator().manual_seed(3)
+    paths = [torch.tensor([-1.6, -1.4, 0.8, 1.0, 1.2])]
+    levels = [CLEAN, *(schedule.at(t) for t in range(1000))]
+    for now, later in pairwise(levels):
+        paths.append(diffuse(paths[-1], torch.randn(5, generator=generator), now, later))
+    paths = torch.stack(paths)[1::8]
+
+    drawn, (left, middle, right) = axes(1, 3, width=7.4, height=2.8, width_ratios=[0.5, 3, 0.5], sharey=True)
+    for ax, level in ((left, schedule.at(0)), (right, schedule.at(999))):
+        ax.fill_betweenx(x, density(x, level), color=BLUE, alpha=0.6, lw=0)
+        ax.set(xticks=[])
+        ax.spines["bottom"].set_visible(False)
+    left.set(ylabel="x", title="data")
+    right.set(title="noise")
+    middle.pcolormesh(times, x, image, cmap=FADE, shading="nearest", rasterized=True)
+    for path in paths.T:
+        middle.plot(np.arange(0, 1000, 8), path, color=ORANGE, lw=0.8)
+    middle.set(xlabel="time t", title="five pictures on their way, over the density of all")
+    return figure(
+        drawn,
+        "to-noise",
+        "A density with two bumps at time 0 melts into one round bump at time 999. Five wandering lines start in the bumps and "
+        "end anywhere in the round one.",
+        "Pictures with one pixel. Left, where the data lie; right, where they lie after 1000 small steps of noise; between, "
+        "every time in between, with five single pictures on their way.",
+    )
+
+
+def schedules() -> str:
+    chosen = {
+        "linear (DDPM)": (linear_betas(1000, 1e-4, 0.02), BLUE),
+        "scaled linear (Stable Diffusion)": (scaled_linear_betas(1000, 0.00085, 0.012), ORANGE),
+        "cosine (improved DDPM)": (cosine_betas(1000), GREEN),
+    }
+    drawn, (left, right) = axes(1, 2, width=7.4, height=2.8)
+    t = np.arange(1000)
+    for name, (betas, colour) in chosen.items():
+        alpha_bar = NoiseSchedule(betas).alphas_cumprod.double().numpy()
+        left.plot(t, alpha_bar, color=colour, label=name)
+        right.plot(t, np.log(alpha_bar / (1 - alpha_bar)), color=colour)
+    left.set(xlabel="time t", title="share of signal, alpha-bar", ylim=(0, 1.02))
+    left.legend(fontsize=8, loc="upper right", bbox_to_anchor=(1.04, 1.02))
+    right.axhline(0, color=INK, lw=0.6, ls=":")
+    right.set(xlabel="time t", title="log signal-to-noise ratio", ylim=(-14, 11))
+    return figure(
+        drawn,
+        "schedules",
+        "Two plots of three curves. Left: the share of signal falls from one to near zero; linear falls first, then scaled linear, "
+        "then cosine. Right: the log signal-to-noise ratio falls from about 9 to minus 10 or, for scaled linear, to minus 5.",
+        "Three schedules in use. They agree on the ends, more or less, and differ in where they spend their time. "
+        "Stable Diffusion's stops early: at its last step a little of the picture is left.",
+    )
+
+
+def bayes() -> str:
+    schedule = stable_diffusion_schedule()
+    earlier, later = schedule.at(200), schedule.at(300)
+    x0, xt = 1.0, -0.2
+    a, b = transition(earlier, later)
+    mean, variance = posterior(torch.tensor(xt), torch.tensor(x0), later, earlier)
+    x = np.linspace(-1.8, 2.3, 400)
+    drawn, ax = axes(width=6.6, height=2.6)
+    ax.plot(x, normal(x, earlier.alpha * x0, earlier.sigma**2), color=BLUE, label="from the picture: q(x_200 | x_0 = 1)")
+    ax.plot(x, normal(x, xt / a, b / a**2), color=GREY, label="from what we see: q(x_300 = -0.2 | x_200) over x_200")
+    ax.fill_between(x, normal(x, float(mean), variance), color=ORANGE, alpha=0.5, lw=0, label="both: q(x_200 | x_300, x_0)")
+    ax.set(xlabel="x at time 200", yticks=[], ylim=(0, 1.75))
+    ax.spines["left"].set_visible(False)
+    ax.legend(loc="upper left", fontsize=8)
+    return figure(
+        drawn,
+        "bayes",
+        "Three bell curves over the value at time 200. Two broad ones, one around 0.86 and one around minus 0.25. Their "
+        "normalised product is narrower and lies between them.",
+        "Two pieces of evidence about the value at time 200, each a bell curve, and their product, a narrower one. "
+        "It lies nearer to the sharper of the two.",
+    )
