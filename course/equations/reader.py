@@ -1,0 +1,493 @@
+r"""Reads probability LaTeX and Gaussian closed forms into the trees of course.equations.tree.
+
+    read(r"\log p(x) \ge \mathbb{E}_q[\log \frac{p(x,z)}{q(z|x)}]").chains[0]
+
+How far operators reach, where LaTeX itself does not say (the reading is printed back, so that it can be checked):
+
+* `\log a b / c` is log(ab/c): a logarithm takes the whole product that follows, up to +, -, a relation, or the next
+  \log, \sum, \int, \mathbb{E} or KL. `\log(...)` takes its bracket.
+* `\mathbb{E}_q` and `\int_z` without brackets take the whole product that follows.
+* `\sum_t` and `\prod_t` take the factors that follow, up to the last neighbour that mentions their index.
+* a/b c is (a/b) c.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import cache
+from pathlib import Path
+
+from lark import Lark, Token, Transformer, v_args
+from lark.exceptions import UnexpectedInput, UnexpectedToken, VisitError
+from lark.lexer import Lexer
+
+from course.equations.tree import (
+    KL, Add, Apply, Big, Chain, Density, Div, Expect, Func, Grad, Index, Info, Integral, Law, Mul, Neg, Node, Normal, Num, Pow,
+    Range, Sym, walk,
+)
+from course.equations.words import ReadError, Word, words
+
+__all__ = ["ReadError", "Reading", "read", "read_statement"]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What was read: one chain for each statement, and remarks on what was left out or moved."""
+
+    chains: tuple[Chain, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Item:
+    """One piece of a product before the reach of operators is settled."""
+
+    kind: str  # "atom", "bracket", "log", "exp", "opt", "big", "grad", "int", "expect", "slash", "times"
+    value: object
+    at: Token
+    powers: tuple[Node, ...] = ()
+
+
+class _Token(Token):
+    """A token that remembers its word."""
+
+    word: Word
+
+
+class _Words(Lexer):
+    """Hands the words to lark; the text is split beforehand."""
+
+    def __init__(self, conf):
+        pass
+
+    def lex(self, data):  # type: ignore[override]
+        for word in data:
+            token = _Token(word.type, word.text, line=word.line, column=word.column)
+            token.word = word
+            yield token
+
+
+SHOWN = {
+    "SYM": "a symbol", "NUM": "a number", "DENS": "a density", "DENSOPEN": "a density", "LPAR": "a bracket", "RPAR": "a closing bracket",
+    "REL": "a relation", "SIM": r"\sim", "SIGN": "+ or -", "SLASH": "/", "TIMES": r"\cdot", "LOG": r"\log", "EXP": r"\exp",
+    "BIG": r"\sum or \prod", "INTPRE": "an integral", "INTOPEN": "an integral", "EXPECT": r"\mathbb{E}", "KLOPEN": "a KL divergence",
+    "KLSEP": r"\|", "FRAC": r"\frac", "SQRT": r"\sqrt", "NORMOPEN": "a norm", "NORMCLOSE": r"\|", "NORMALOPEN": r"\mathcal{N}(",
+    "APPLYOPEN": "a function", "GRAD": r"\nabla", "COMMA": ",", "SEMI": ";", "BAR": "|", "ROW": "a new row", "GCLOSE": "}",
+    "RSUB": "} of the subscript", "MEASURE": "a measure such as dz", "INFOOPEN": "an entropy", "SUP": "^", "$END": "the end",
+    "OPT": r"\max", "KLMACRO": "a KL divergence", "GOPEN": "{", "LSUB": "_",
+}
+_STARTS = {"SYM", "NUM", "DENS", "DENSOPEN", "LPAR", "LOG", "EXP", "BIG", "INTPRE", "INTOPEN", "EXPECT", "KLOPEN", "FRAC", "SQRT",
+           "NORMOPEN", "NORMALOPEN", "APPLYOPEN", "GRAD", "INFOOPEN", "OPT", "KLMACRO", "GOPEN"}
+
+
+def _unexpected(error: UnexpectedToken) -> ReadError:
+    token = error.token
+    wanted = set(error.accepts or error.expected)
+    names = []
+    if len(wanted & _STARTS) > 3:
+        names.append("an expression")
+        wanted -= _STARTS | {"SIGN", "TIMES", "SLASH"}
+    names += sorted({SHOWN.get(w, w) for w in wanted})
+    if token.type == "$END":
+        line, column = (token.line or 1), (token.column or 1)
+        return ReadError("the formula ends too early", line, column, tuple(names[:6]), "the end of the input")
+    return ReadError(f"{token} does not fit here", token.line or 1, token.column or 1, tuple(names[:6]), str(token))
+
+
+def read(latex: str) -> Reading:
+    """Read LaTeX: one or several statements, each a chain of terms and relations.
+
+    Raises ReadError (a ValueError) with line, column, what was expected and what was found.
+    """
+    items, notes = words(latex)
+    try:
+        chains = _parser().parse(items)  # type: ignore[arg-type]
+    except UnexpectedToken as error:
+        if error.token.type == "$END" and items:
+            error.token.line, error.token.column = items[-1].line, items[-1].column + len(items[-1].text)
+        raise _unexpected(error) from None
+    except VisitError as error:
+        if isinstance(error.orig_exc, ReadError):
+            raise error.orig_exc from None
+        raise
+    except UnexpectedInput as error:
+        raise ReadError(str(error), getattr(error, "line", 1), getattr(error, "column", 1)) from None
+    return Reading(tuple(chains), tuple(notes))
+
+
+def read_statement(latex: str) -> Chain:
+    """Read exactly one statement. Raises ReadError when there are several, or none."""
+    chains = read(latex).chains
+    if len(chains) != 1:
+        line, column = chains[1].where[0] if chains[1].where else (1, 1)
+        raise ReadError(f"one statement was expected, {len(chains)} were found", line, column, ("one statement",), f"{len(chains)}")
+    return chains[0]
+
+
+@cache
+def _parser() -> Lark:
+    grammar = (Path(__file__).parent / "grammar.lark").read_text()
+    return Lark(grammar, parser="lalr", lexer=_Words, transformer=_Build(), maybe_placeholders=False)
+
+
+# ------------------------------------------------------------------------------------------------ reach of operators
+
+
+def _error(at: Token, message: str, *expected: str) -> ReadError:
+    return ReadError(message, at.line or 1, at.column or 1, expected, str(at))
+
+
+def _raised(node: Node, powers: tuple[Node, ...]) -> Node:
+    for p in powers:
+        node = Pow(node, p)
+    return node
+
+
+def _mentions(node: Node, var: str) -> bool:
+    if isinstance(node, Big) and node.var == var:
+        return any(i is not None and i.var == var for i in (node.low, node.high))
+    if isinstance(node, Sym) and node.name == var and not node.sub:
+        return True
+    if isinstance(node, Index) and node.var == var:
+        return True
+    from course.equations.tree import children
+    return any(_mentions(child, var) for child in children(node))
+
+
+def _has_density(node: Node) -> bool:
+    return any(isinstance(n, Density | Normal) for n in walk(node))
+
+
+class _Fold:
+    """Turns the flat items of a term into a tree."""
+
+    def __init__(self, items: list[Item]):
+        self.items, self.i = items, 0
+
+    def peek(self) -> Item | None:
+        return self.items[self.i] if self.i < len(self.items) else None
+
+    def product(self, stop: tuple[str, ...] = (), index: str | None = None) -> Node:
+        """Factors up to the end, up to an operator in `stop`, or, for a sum or product over `index`, up to the last
+        neighbour that mentions the index."""
+        first = self.items[self.i - 1] if self.i else self.items[0]
+        factors: list[Node] = []
+        while (item := self.peek()) is not None:
+            if item.kind == "times":
+                self.i += 1
+                if self.peek() is None or not factors:
+                    raise _error(item.at, "a multiplication sign with nothing beside it", "a factor")
+                continue
+            if item.kind == "slash":
+                self.i += 1
+                if not factors:
+                    raise _error(item.at, "a division with nothing above", "a factor")
+                if self.peek() is None or self.peek().kind in ("slash", "times"):  # type: ignore[union-attr]
+                    raise _error(item.at, "a division with nothing below", "a factor")
+                below = self.factor(stop)
+                above = factors[0] if len(factors) == 1 else Mul(tuple(factors))
+                factors = [_quotient(above, below)]
+                continue
+            if factors and item.kind in stop:
+                break
+            if index is not None and factors:
+                mark = self.i
+                following = self.factor(stop)
+                if not _mentions(following, index) or item.kind in ("big", "int", "expect") and item.kind == "big" and not _mentions(following, index):
+                    self.i = mark
+                    break
+                factors.append(following)
+                continue
+            factors.append(self.factor(stop))
+        if not factors:
+            raise _error(first.at, f"{first.at} has nothing to act on", "an expression")
+        return factors[0] if len(factors) == 1 else Mul(tuple(factors))
+
+    def factor(self, stop: tuple[str, ...] = ()) -> Node:
+        item = self.peek()
+        assert item is not None
+        self.i += 1
+        match item.kind:
+            case "atom" | "bracket":
+                return _raised(item.value, item.powers)  # type: ignore[arg-type]
+            case "log" | "exp":
+                return self.function(item)
+            case "opt":
+                return Func(str(item.value), self.product(stop))
+            case "big":
+                kind, var, low, high = item.value  # type: ignore[misc]
+                body = self.product((*stop,), index=var)
+                return Big(kind, var, low, high, body)
+            case "grad":
+                body = self.factor(stop) if self.peek() else None
+                if body is None:
+                    raise _error(item.at, "a gradient of nothing", "an expression")
+                return _raised(Grad(item.value, body), item.powers)  # type: ignore[arg-type]
+            case "int":
+                return Integral(item.value, self.product(stop))  # type: ignore[arg-type]
+            case "expect":
+                following = self.peek()
+                if following is not None and following.kind == "bracket":
+                    self.i += 1
+                    return _raised(Expect(item.value, following.value), following.powers)  # type: ignore[arg-type]
+                return Expect(item.value, self.product(stop))  # type: ignore[arg-type]
+        raise _error(item.at, f"{item.at} does not fit here", "an expression")
+
+    def function(self, item: Item) -> Node:
+        name = str(item.value)
+        following = self.peek()
+        if following is not None and following.kind == "bracket":
+            self.i += 1
+            body: Node = following.value  # type: ignore[assignment]
+            after = self.peek()
+            if name == "log" and after is not None and after.kind == "slash" and _has_density(body):
+                self.i += 1
+                if self.peek() is None:
+                    raise _error(after.at, "a division with nothing below", "a factor")
+                body = _quotient(body, self.factor(("log", "int", "expect", "kl")))
+            return _raised(Func(name, body), following.powers)
+        return Func(name, self.product(("log", "exp", "int", "expect", "kl", "sum")))
+
+
+def _quotient(top: Node, bottom: Node) -> Node:
+    if isinstance(top, Num) and isinstance(bottom, Num) and bottom.value:
+        return Num(top.value / bottom.value)
+    return Div(top, bottom)
+
+
+# --------------------------------------------------------------------------------------------------- building nodes
+
+
+def _word(token: Token) -> Word:
+    return token.word  # type: ignore[attr-defined]
+
+
+class _Args(tuple):
+    """Arguments of a density."""
+
+
+class _Build(Transformer):
+    def start(self, parts):
+        return [p for p in parts if isinstance(p, Chain)]
+
+    def relation(self, parts):
+        return parts[0]
+
+    def chain(self, parts):
+        terms = tuple(p for p in parts if isinstance(p, Node))
+        rels = [p for p in parts if isinstance(p, Token)]
+        return Chain(terms, tuple(str(_word(r).value) for r in rels), tuple((r.line or 1, r.column or 1) for r in rels))
+
+    def expr(self, parts):
+        terms: list[Node] = []
+        sign = "+"
+        for p in parts:
+            if isinstance(p, Token):
+                sign = str(p)
+            else:
+                terms.append(Neg(p) if sign == "-" else p)
+                sign = "+"
+        return terms[0] if len(terms) == 1 else Add(tuple(terms))
+
+    def term(self, parts):
+        fold = _Fold(parts)
+        node = fold.product()
+        return node
+
+    def item(self, parts):
+        head, powers = parts[0], tuple(p.node for p in parts[1:] if isinstance(p, _Power))
+        if isinstance(head, Item):
+            return replace(head, powers=powers) if powers else head
+        kind = {"SLASH": "slash", "TIMES": "times", "LOG": "log", "EXP": "exp", "OPT": "opt", "BIG": "big", "GRAD": "grad",
+                "INTPRE": "int"}[head.type]
+        return Item(kind, _word(head).value if kind != "log" else "log", head, powers)
+
+    def expect(self, parts):
+        laws = next((p for p in parts if isinstance(p, _Laws)), _Laws(()))
+        return Item("expect", laws.laws, parts[0])
+
+    def power(self, parts):
+        return _Power(parts[2])
+
+    def atom(self, parts):
+        value = _word(parts[0]).value
+        return Item("atom", value, parts[0])
+
+    def bracket(self, parts):
+        return Item("bracket", parts[1], parts[0])
+
+    def args(self, parts):
+        return _Args(p for p in parts if isinstance(p, Sym))
+
+    def arg(self, parts):
+        word = _word(parts[0])
+        return word.value if word.type == "SYM" else Sym("cdot")
+
+    def density(self, parts):
+        return Item("atom", _density(parts), parts[0])
+
+    def kl(self, parts):
+        left, right = (p for p in parts if isinstance(p, Node))
+        return Item("atom", KL(*_same_dot(left, right)), parts[0])
+
+    def normal(self, parts):
+        return Item("atom", _normal(parts), parts[0])
+
+    def apply(self, parts):
+        head = _word(parts[0]).value[0]
+        return Item("atom", Apply(head, tuple(p for p in parts if isinstance(p, Node))), parts[0])
+
+    def information(self, parts):
+        sym = _word(parts[0]).value[0]
+        letter = next((x for x in sym.labels if x in ("p", "q")), "")
+        inner = parts[1]
+        if isinstance(inner, Density):
+            if sym.name != "H":
+                raise _error(parts[0], "mutual information has two groups of variables", "I(x; z)")
+            return Item("atom", Info("H", inner.letter, (inner.args,), inner.given, True), parts[0])
+        groups, given = inner
+        if sym.name == "H" and len(groups) != 1 or sym.name == "I" and len(groups) != 2:
+            raise _error(parts[0], f"{sym.name} of {len(groups)} groups of variables", "H(x) or I(x; z)")
+        return Item("atom", Info(sym.name, letter, tuple(tuple(g) for g in groups), tuple(given)), parts[0])
+
+    def variables(self, parts):
+        groups, given, bar = [], (), False
+        for p in parts:
+            if isinstance(p, Token):
+                bar = p.type == "BAR"
+            elif bar:
+                given = p
+            else:
+                groups.append(p)
+        if len(groups) == 1 and len(groups[0]) == 2 and False:
+            groups = [groups[0][:1], groups[0][1:]]
+        return groups, given
+
+    def law_of(self, parts):
+        return _density(parts)
+
+    def fraction(self, parts):
+        top, bottom = (p for p in parts if isinstance(p, Node))
+        return Item("atom", _quotient(top, bottom), parts[0])
+
+    def root(self, parts):
+        return Item("atom", Func("sqrt", parts[2]), parts[0])
+
+    def norm(self, parts):
+        return Item("atom", Func("norm", parts[1]), parts[0])
+
+    def integral(self, parts):
+        return Item("atom", Integral(_word(parts[2]).value, parts[1]), parts[0])
+
+    # laws of expectations
+
+    def dist(self, parts):
+        return _dist(parts)
+
+    def unnamed(self, parts):
+        return Law((), parts[0])
+
+    def named(self, parts):
+        return Law((_word(parts[0]).value,), parts[2])
+
+    def bare(self, parts):
+        return Law((_word(parts[0]).value,), None)
+
+    def laws(self, parts):
+        out: list[Law] = []
+        waiting: list[Sym] = []
+        for p in parts:
+            if isinstance(p, Token):
+                continue
+            law = p if isinstance(p, Law) else Law((), p)
+            if law.dist is None:
+                waiting += law.vars
+                continue
+            if law.vars:
+                law, waiting = Law((*waiting, *law.vars), law.dist), []
+            elif waiting:
+                out.append(Law(tuple(waiting), None))
+                waiting = []
+            out.append(_law(law))
+        if waiting:
+            out.append(Law(tuple(waiting), None))
+        return _Laws(tuple(out))
+
+
+@dataclass(frozen=True)
+class _Power:
+    node: Node
+
+
+@dataclass(frozen=True)
+class _Laws:
+    laws: tuple[Law, ...]
+
+
+def _density(parts) -> Density:
+    head = _word(parts[0])
+    if head.type == "DENS":
+        letter, labels = head.value  # type: ignore[misc]
+        return Density(letter, (), (), labels)
+    letter, labels = head.value[0]  # type: ignore[index]
+    args: tuple = ()
+    given: tuple = ()
+    where = "args"
+    for p in parts[1:]:
+        if isinstance(p, Token):
+            where = {"BAR": "given", "SEMI": "parameters"}.get(p.type, where)
+        elif isinstance(p, _Args):
+            if where == "args":
+                args = tuple(p)
+            elif where == "given":
+                given = tuple(s for s in p if s.name not in ("theta", "phi"))
+            elif any(s.name not in ("theta", "phi", "vartheta", "psi", "w", "W", "lambda", "omega") for s in p):
+                raise _error(parts[0], "a variable after ; in a density (only parameters such as \\theta stand there)", "|")
+    return Density(letter, args, given, labels)
+
+
+def _normal(parts) -> Normal:
+    nodes = [p for p in parts if isinstance(p, Node)]
+    if len(nodes) == 2:
+        if any(isinstance(p, Token) and p.type in ("SEMI", "BAR") for p in parts):
+            raise _error(parts[0], "a normal density has a mean and a covariance", r"\mathcal{N}(x; \mu, \Sigma)")
+        return Normal(None, *nodes)
+    if len(nodes) == 3:
+        return Normal(*nodes)
+    raise _error(parts[0], f"a normal density with {len(nodes)} arguments", r"\mathcal{N}(x; \mu, \Sigma)")
+
+
+def _dist(parts) -> Node:
+    """One density, a product of densities, or a normal law, from the flat parts of `dist`."""
+    out: list[Node] = []
+    piece: list = []
+    for p in [*parts, None]:
+        if p is None or isinstance(p, Token) and p.type in ("DENS", "DENSOPEN", "NORMALOPEN"):
+            if piece:
+                out.append(_normal(piece) if piece[0].type == "NORMALOPEN" else _density(piece))
+            piece = []
+        if p is not None:
+            piece.append(p)
+    return out[0] if len(out) == 1 else Mul(tuple(out))
+
+
+def _law(law: Law) -> Law:
+    """z ~ q(.|x) is q(z|x), and z ~ q(z|x) is just q(z|x)."""
+    dist = law.dist
+    if isinstance(dist, Density) and law.vars and dist.args == (Sym("cdot"),):
+        dist = replace(dist, args=law.vars)
+    if isinstance(dist, Density) and set(dist.args) == set(law.vars):
+        return Law((), dist)
+    return Law(law.vars, dist)
+
+
+def _same_dot(left: Node, right: Node) -> tuple[Node, Node]:
+    """KL(q(.|x) || p(z)): the dot stands for the variables of the other side."""
+    dot = (Sym("cdot"),)
+    if isinstance(left, Density) and isinstance(right, Density):
+        if left.args == dot and right.args and right.args != dot:
+            left = replace(left, args=right.args)
+        elif right.args == dot and left.args and left.args != dot:
+            right = replace(right, args=left.args)
+    return left, right
