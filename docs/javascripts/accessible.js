@@ -1,14 +1,19 @@
-// Small repairs to what the theme draws, found with axe: names for nameless controls, and a way to scroll without a mouse.
+// Small repairs to what the theme draws, found with axe: names for nameless parts, and a way to scroll without a mouse.
 (() => {
+  const label = (selector, text) => document.querySelectorAll(selector).forEach((element) => {
+    if (!element.hasAttribute("aria-label")) element.setAttribute("aria-label", text);
+  });
   const repair = () => {
-    document.querySelectorAll(".katex-display, .md-typeset__scrollwrap, pre > code, .md-typeset pre").forEach((box) => {
-      if (box.scrollWidth > box.clientWidth + 1) {
-        box.tabIndex = 0;
-        if (!box.hasAttribute("role") && box.tagName !== "PRE") box.setAttribute("role", "region");
-        if (!box.hasAttribute("aria-label")) box.setAttribute("aria-label", "Wider than the page: scroll sideways");
-      }
+    label(".md-search[role=dialog]", "Search");
+    label(".md-annotation__index", "Note");
+    document.querySelectorAll(".md-code__nav").forEach((nav, i) => nav.setAttribute("aria-label", `Listing ${i + 1}`));
+    label(".md-code__button", "Copy this listing");
+    document.querySelectorAll(".katex-display, .md-typeset__scrollwrap, .md-typeset pre > code, .md-typeset pre").forEach((box) => {
+      if (box.scrollWidth <= box.clientWidth + 1) return;
+      box.tabIndex = 0;
+      box.setAttribute("role", "group");
+      label(".md-typeset [role=group][tabindex]", "Wider than the page: scroll sideways");
     });
-    document.querySelectorAll(".md-annotation__index").forEach((mark) => mark.setAttribute("aria-label", "Note"));
   };
   document.addEventListener("course:math", repair);
   window.addEventListener("resize", repair);
