@@ -1,0 +1,349 @@
+"""From a prompt to a picture: Stable Diffusion's five components and a sampler of our own.
+
+    prompt --tokenizer, text encoder--> context (B, L, D)
+    seed --> noise z (B, C, h, w)
+    z, context --sampler and U-Net, again and again--> latent x_0 (B, C, h, w)
+    x_0 --VAE decoder--> picture (B, 3, H, W)
+
+(Rombach et al. 2022, figure 3.) `render_image` is those four lines. The components are diffusers' and transformers' own, see
+components.py; what happens between them is ours, and gives the picture that diffusers' StableDiffusionPipeline gives.
+"""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import inspect
+import math
+import operator
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from PIL import Image
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from course.components import Components, check_fit, load_components, prompt_length, setting, vae_factor
+from course.guidance import classifier_free
+from course.pictures import captioned, image_grid
+from course.prediction import TO_EPS, Denoise, as_eps, x0_from_eps
+from course.samplers import SAMPLERS, Sampler
+from course.schedule import Level, NoiseSchedule
+
+__all__ = ["SD_V1", "Components", "Snapshot", "image_grid", "load_components", "render_image", "trace_strip"]
+
+# The noise schedule of Stable Diffusion 1 (scheduler/scheduler_config.json of CompVis/stable-diffusion-v1-4).
+SD_V1 = {"num_train_timesteps": 1000, "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear",
+         "set_alpha_to_one": False, "steps_offset": 1}
+
+
+class Snapshot(NamedTuple):
+    """What one model call saw: the latent x_t at time t, and the x_0 it points to. x, x0 (B, C, h, w), on the CPU."""
+
+    t: float
+    x: Tensor
+    x0: Tensor
+
+
+@torch.no_grad()
+def render_image(
+    prompt: str | Sequence[str],
+    vae: Any,
+    unet: Any,
+    tokenizer: Any,
+    text_encoder: Any,
+    scheduler: Any,
+    height: int | None = None,
+    width: int | None = None,
+    guidance_scale: float = 7.5,
+    num_steps: int = 50,
+    seed: int | Sequence[int] = 42,
+    *,
+    negative_prompt: str | Sequence[str] = "",
+    guidance_rescale: float = 0.0,
+    schedule: NoiseSchedule | Mapping[str, Any] | None = None,
+    progress: bool = True,
+    callback: Callable[[int, float, Tensor], Any] | None = None,
+    trace: list[Snapshot] | None = None,
+    **options: Any,
+) -> list[Image.Image]:
+    """Render one picture per prompt.
+
+    prompt            one prompt, or a list of them for a batch
+    scheduler         one of our samplers by name (see SAMPLERS), a `Sampler`, or any diffusers scheduler (a copy is used)
+    height, width     in pixels, multiples of the VAE's factor (8 for Stable Diffusion); None: what the U-Net was trained at
+    guidance_scale    eps = eps_negative + guidance_scale (eps_prompt - eps_negative); at 1 the negative prompt drops out and
+                      is not computed. (The pipeline of diffusers also ignores it below 1; here the formula holds everywhere.)
+    num_steps         from 1 to the number of training timesteps; what a step costs in model calls depends on the sampler
+    seed              one number: one stream of noise for the whole batch, as when a pipeline is given one generator. A list:
+                      each picture has its own stream and looks the same in any batch. One prompt with n seeds
+                      makes n pictures, n prompts with one seed in a list all start from the same noise.
+    negative_prompt   what to steer away from; one for all, or a list
+    guidance_rescale  in [0, 1], tames the contrast of a large guidance_scale (Lin et al. 2024)
+    schedule          the noise schedule and prediction type that the U-Net was trained with, as a NoiseSchedule or a scheduler
+                      config, for our samplers only (a diffusers scheduler brings its own). None: Stable Diffusion 1's
+    progress          show a progress bar
+    callback          callback(i, t, x) before the i-th model call, with a copy of the latent x (B, C, h, w) it will see
+    trace             a list to which each model call adds a `Snapshot`
+    options           passed on to the sampler, such as eta for "ddim"
+
+    The noise is drawn on the CPU by generators of our own, so a seed means the same on every device and the global random
+    state is not touched. Components may sit on different devices and have different dtypes; the sampler works in float32.
+
+    Raises ValueError for anything that cannot be rendered (with the reason), FloatingPointError when a network answers NaN.
+    Warns when a prompt is too long and had to be cut.
+    """
+    check_fit(Components(vae, unet, tokenizer, text_encoder, scheduler))
+    prompts, seeds = _batch(prompt, seed)
+    negatives = _texts(negative_prompt, "negative_prompt")
+    if len(negatives) not in (1, len(prompts)):
+        raise ValueError(f"{len(negatives)} negative prompts for {len(prompts)} pictures; give one for all, or one each")
+    if not math.isfinite(guidance_scale):
+        raise ValueError(f"guidance_scale is {guidance_scale}; it must be a finite number")
+    sampler = pick_sampler(scheduler)
+    ours = isinstance(sampler, Sampler)
+    if not ours and trace is None:
+        levels, prediction_type = lambda t: Level(t, None, None), setting(scheduler, "prediction_type", "epsilon")
+        most = setting(scheduler, "num_train_timesteps", 1000)
+    else:
+        curve = _schedule(schedule if ours else scheduler.config)
+        levels, prediction_type, most = curve.at, curve.prediction_type, len(curve)
+    steps = _whole(num_steps, "num_steps", 1, most)
+    h, w = _latent_size(height, width, unet, vae)
+
+    context = encode_prompts(prompts, tokenizer, text_encoder)                            # (B, L, D)
+    if guidance_scale != 1:
+        negative = encode_prompts(negatives, tokenizer, text_encoder).expand_as(context)
+        context = torch.cat([negative, context])                                          # (2B, L, D)
+    device, dtype = _home(unet)
+    noise, generator = _draw((len(prompts), setting(unet, "in_channels", 4), h, w), seeds, dtype)
+    noise = noise.to(device)                                                              # (B, C, h, w)
+    try:
+        with tqdm(total=steps, disable=not progress) as bar:
+            network = guided_network(unet, context, guidance_scale, guidance_rescale)
+            network = _watched(network, bar, callback, trace, prediction_type)
+            if ours:
+                x0 = sampler.sample(as_eps(network, prediction_type), noise, curve, steps, generator, **options)
+            else:
+                x0 = _sample_by_diffusers(network, levels, noise, sampler, steps, generator, **options)
+            bar.update(steps - bar.n)
+        return decode(x0, vae)                                                            # (B, C, h, w) -> B pictures
+    except torch.OutOfMemoryError as error:
+        factor = vae_factor(vae)
+        raise MemoryError(f"{len(prompts)} pictures of {factor * h} x {factor * w} pixels do not fit into this device's "
+                          "memory: render fewer at once, smaller ones, or in float16") from error
+
+
+# ------------------------------------------------------------------------------------------------ the four lines
+
+
+def encode_prompts(prompts: Sequence[str], tokenizer: Any, text_encoder: Any) -> Tensor:
+    """Prompts -> (B, L, D): a vector for each of the L tokens that a prompt is padded to.
+
+    Stable Diffusion uses the last hidden layer of CLIP's text encoder. Warns, naming the lost words, when a prompt is cut.
+    """
+    length = prompt_length(tokenizer, text_encoder)
+    tokens = tokenizer(list(prompts), padding="max_length", max_length=length, truncation=True, return_tensors="pt")
+    for prompt, whole in zip(prompts, tokenizer(list(prompts))["input_ids"], strict=True):
+        if len(whole) > length:
+            lost = tokenizer.decode(whole[length - 1 : -1])
+            warnings.warn(f"the prompt has {len(whole) - 2} tokens and only {length - 2} fit; this part is ignored: {lost!r} "
+                          f"(the prompt begins {prompt[:40]!r})", stacklevel=2)
+    device, _ = _home(text_encoder)
+    masked = setting(text_encoder, "use_attention_mask", False)
+    return _tensor(text_encoder(tokens.input_ids.to(device),                              # (B, L) -> (B, L, D)
+                                attention_mask=tokens.attention_mask.to(device) if masked else None))
+
+
+def guided_network(unet: Any, context: Tensor, guidance_scale: float, guidance_rescale: float = 0.0) -> Denoise:
+    """The U-Net with its prompt and guidance as network(x, level) -> what the U-Net predicts, shaped like x.
+
+    context is (B, L, D) without guidance; with it (2B, L, D), the negative prompts first, and one call on a doubled batch
+    answers for both.
+    """
+    device, dtype = _home(unet)
+    context = context.to(device, dtype)
+
+    def predict(x: Tensor, level: Level) -> Tensor:
+        copies = len(context) // len(x)
+        x_in = torch.cat([x] * copies).to(dtype)
+        output = _tensor(unet(x_in, level.t, encoder_hidden_states=context)).to(x.dtype)
+        if not math.isfinite(output.sum()):            # one number to look at: NaN and infinity both survive a sum
+            cause = " Its input is not finite either: the sampler blew up before." if not x.isfinite().all() else (
+                " The usual cause is float16: load the components with dtype=torch.float32."
+                if dtype == torch.float16 else " Its weights may be damaged, or belong to another model.")
+            raise FloatingPointError(f"the U-Net answered NaN or infinity at t = {float(level.t):g}.{cause}")
+        return output
+
+    if guidance_scale == 1:
+        return predict
+
+    def pair(x: Tensor, level: Level) -> tuple[Tensor, Tensor]:
+        negative, positive = predict(x, level).chunk(2)
+        return negative, positive
+
+    return classifier_free(pair, guidance_scale, guidance_rescale)
+
+
+def decode(latents: Tensor, vae: Any) -> list[Image.Image]:
+    """Latents (B, C, h, w) -> B pictures. The VAE was trained on latents of its own size; the U-Net on latents times
+    scaling_factor, so that their variance is about 1 (Rombach et al. 2022, section 3.3)."""
+    device, dtype = _home(vae)
+    z = latents.to(device, dtype) / setting(vae, "scaling_factor", 1.0)
+    picture = _tensor(vae.decode(z))                                                      # (B, 3, H, W), in [-1, 1]
+    if not picture.isfinite().all():
+        cause = ("it runs in float16, which is the usual cause: give it float32 with vae.to(torch.float32), or load the "
+                 "components with dtype=torch.float32" if dtype == torch.float16
+                 else "its weights may be damaged, or belong to another model")
+        raise FloatingPointError(f"the VAE decoded the latent to NaN or infinity; {cause}")
+    picture = (picture / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).float().cpu()           # (B, H, W, 3), in [0, 1]
+    return [Image.fromarray(pixels) for pixels in (picture * 255).round().to(torch.uint8).numpy()]
+
+
+def _sample_by_diffusers(network: Denoise, levels: Callable[[float], Level], noise: Tensor, scheduler: Any, steps: int,
+                         generator: Any, **options: Any) -> Tensor:
+    """The same loop for a scheduler object of diffusers, with all that it asks for. Works on a copy of the scheduler."""
+    scheduler = copy.deepcopy(scheduler)
+    scheduler.set_timesteps(steps)
+    if "generator" in inspect.signature(scheduler.step).parameters:
+        options["generator"] = generator
+    x = noise * scheduler.init_noise_sigma
+    for t in scheduler.timesteps:
+        output = network(scheduler.scale_model_input(x, t), levels(t.item()))
+        x = scheduler.step(output, t, x, return_dict=False, **options)[0]
+    return x
+
+
+# ------------------------------------------------------------------------------------------------ watching
+
+
+def _watched(network: Denoise, bar: Any, callback: Callable[[int, float, Tensor], Any] | None,
+             trace: list[Snapshot] | None, prediction_type: str) -> Denoise:
+    """The same network, with everyone told who wants to know. The bar moves when a time is met for the first time: a step of
+    Heun's costs two calls, but is one step."""
+    calls = 0
+    seen: set[float] = set()
+
+    def watched(x: Tensor, level: Level) -> Tensor:
+        nonlocal calls
+        if callback is not None:
+            callback(calls, level.t, x.clone())
+        output = network(x, level)
+        if trace is not None:
+            eps = TO_EPS[prediction_type](output, x, level)
+            trace.append(Snapshot(level.t, x.cpu().clone(), x0_from_eps(eps, x, level).cpu()))
+        calls += 1
+        if level.t not in seen:
+            seen.add(level.t)
+            bar.update(len(seen) < bar.total)
+        return output
+
+    return watched
+
+
+def trace_strip(trace: Sequence[Snapshot], vae: Any, columns: int = 8) -> Image.Image:
+    """A strip of the denoising, noisy on the left: x_t decoded above, the x_0 that each call points to below.
+
+    Shows up to `columns` of the times visited, evenly spread, the first and last among them; two rows for each picture.
+    Raises ValueError for an empty trace.
+    """
+    if not trace:
+        raise ValueError("the trace is empty: pass trace=[] (a list of your own) to render_image first")
+    visited = list({snapshot.t: snapshot for snapshot in trace}.values())      # Heun and PNDM look at some times twice
+    columns = max(1, min(columns, len(visited)))
+    chosen = [visited[round(i * (len(visited) - 1) / max(columns - 1, 1))] for i in range(columns)]
+    cells: list[Image.Image] = []
+    for picture in range(len(chosen[0].x)):
+        one = slice(picture, picture + 1)
+        cells += [captioned(decode(s.x[one], vae)[0], f"t = {s.t:.0f}") for s in chosen]
+        cells += [captioned(decode(s.x0[one], vae)[0], "predicted") for s in chosen]
+    return image_grid(cells, len(cells) // columns, columns)
+
+
+# ------------------------------------------------------------------------------------------------ reading the arguments
+
+
+def pick_sampler(scheduler: Any) -> Any:
+    """A name -> our Sampler; a Sampler or a diffusers scheduler as it is. Raises ValueError for anything else."""
+    if isinstance(scheduler, str):
+        if scheduler in SAMPLERS:
+            return SAMPLERS[scheduler]
+        close = difflib.get_close_matches(scheduler.lower(), SAMPLERS, n=1, cutoff=0.4)
+        hint = f"did you mean {close[0]}? " if close else ""
+        raise ValueError(f"unknown sampler {scheduler!r}; {hint}There are {', '.join(SAMPLERS)}")
+    if isinstance(scheduler, Sampler) or (hasattr(scheduler, "set_timesteps") and hasattr(scheduler, "step")):
+        return scheduler
+    raise ValueError(f"scheduler must be the name of a sampler or a diffusers scheduler; got a {type(scheduler).__name__}")
+
+
+def _schedule(schedule: NoiseSchedule | Mapping[str, Any] | None) -> NoiseSchedule:
+    if isinstance(schedule, NoiseSchedule):
+        return schedule
+    return NoiseSchedule.from_config(SD_V1 if schedule is None else schedule)
+
+
+def _texts(text: str | Sequence[str], name: str) -> list[str]:
+    texts = [text] if isinstance(text, str) else list(text)
+    if not texts or not all(isinstance(each, str) for each in texts):
+        raise ValueError(f"{name} must be a string or a list of strings, at least one; got {text!r}")
+    return texts
+
+
+def _batch(prompt: str | Sequence[str], seed: int | Sequence[int]) -> tuple[list[str], int | list[int]]:
+    """One prompt per picture, and one seed for all or one per picture."""
+    prompts = _texts(prompt, "prompt")
+    if not isinstance(seed, Sequence):
+        return prompts, _whole(seed, "seed", 0, 2**64 - 1)
+    seeds = [_whole(one, "seed", 0, 2**64 - 1) for one in seed]
+    count = max(len(prompts), len(seeds))
+    if not seeds or len(prompts) not in (1, count) or len(seeds) not in (1, count):
+        raise ValueError(f"{len(prompts)} prompts and {len(seeds)} seeds do not pair: give as many of both, or one of either")
+    return prompts * (count // len(prompts)), seeds * (count // len(seeds))
+
+
+def _whole(number: Any, name: str, low: int, high: int) -> int:
+    try:
+        whole = operator.index(number)
+    except TypeError:
+        whole = None
+    if whole is None or isinstance(number, bool) or not low <= whole <= high:
+        raise ValueError(f"{name} must be a whole number from {low} to {high}; got {number!r}")
+    return whole
+
+
+def _latent_size(height: int | None, width: int | None, unet: Any, vae: Any) -> tuple[int, int]:
+    factor = vae_factor(vae)
+    trained = setting(unet, "sample_size") or 64
+    trained_h, trained_w = trained if isinstance(trained, list | tuple) else (trained, trained)
+    sizes = []
+    for name, pixels, cells in [("height", height, trained_h), ("width", width, trained_w)]:
+        pixels = factor * cells if pixels is None else _whole(pixels, name, factor, 2**16)
+        if pixels % factor:
+            down, up = pixels // factor * factor, (pixels // factor + 1) * factor
+            raise ValueError(f"{name} {pixels} is not a multiple of {factor}, the VAE's factor; {down} and {up} are")
+        sizes.append(pixels // factor)
+    return sizes[0], sizes[1]
+
+
+def _draw(shape: tuple[int, ...], seeds: int | list[int], dtype: torch.dtype) -> tuple[Tensor, Any]:
+    """Standard normal noise and the generator (or list of them) to draw more from. Drawn in the U-Net's dtype like
+    diffusers does, so the seeds agree, then float32 for the sampler."""
+    if isinstance(seeds, int):
+        generator = torch.Generator().manual_seed(seeds)
+        return torch.randn(shape, generator=generator, dtype=dtype).float(), generator
+    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+    return torch.cat([torch.randn((1, *shape[1:]), generator=g, dtype=dtype) for g in generators]).float(), generators
+
+
+def _home(module: Any) -> tuple[torch.device, torch.dtype]:
+    """Where a network's weights are, and what they are stored as."""
+    weights = module.parameters() if hasattr(module, "parameters") else []
+    weight = next((w for w in weights if w.is_floating_point()), torch.zeros(()))
+    return weight.device, weight.dtype
+
+
+def _tensor(output: Any) -> Tensor:
+    """A network's answer: the tensor itself, or the first entry of the record that diffusers and transformers return."""
+    return output if torch.is_tensor(output) else output[0]

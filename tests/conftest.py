@@ -1,0 +1,68 @@
+"""Fixtures that more than one folder of tests uses."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")          # no test may need the network
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+# scheduler_config.json of CompVis/stable-diffusion-v1-4. It names no timestep_spacing: every scheduler class has its own.
+SD_SCHEDULER = {
+    "_class_name": "PNDMScheduler", "_diffusers_version": "0.7.0.dev0", "beta_end": 0.012, "beta_schedule": "scaled_linear",
+    "beta_start": 0.00085, "clip_sample": False, "num_train_timesteps": 1000, "set_alpha_to_one": False,
+    "skip_prk_steps": True, "steps_offset": 1, "trained_betas": None,
+}
+
+
+def tiny_tokenizer(max_length: int = 16):
+    """A CLIPTokenizer that knows every byte, inside a word and at its end, and a handful of merges. 520 tokens or so."""
+    from tokenizers.pre_tokenizers import ByteLevel
+    from transformers import CLIPTokenizer
+
+    alphabet = sorted(ByteLevel.alphabet())
+    merges = [("t", "h"), ("th", "e</w>"), ("o", "n</w>"), ("a", "b"), ("i", "n")]
+    tokens = [*alphabet, *(letter + "</w>" for letter in alphabet), *map("".join, merges), "<|startoftext|>", "<|endoftext|>"]
+    return CLIPTokenizer(vocab={token: i for i, token in enumerate(tokens)}, merges=merges, model_max_length=max_length)
+
+
+@pytest.fixture(scope="session")
+def tiny_model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder laid out like CompVis/stable-diffusion-v1-4: same classes, random weights, 64 x 64 pictures."""
+    import torch
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    folder = tmp_path_factory.mktemp("tiny-model")
+    state = torch.get_rng_state()
+    torch.manual_seed(0)
+    tokenizer = tiny_tokenizer()
+    parts = {
+        "vae": AutoencoderKL(
+            block_out_channels=(8, 8, 16, 16), down_block_types=("DownEncoderBlock2D",) * 4,
+            up_block_types=("UpDecoderBlock2D",) * 4, layers_per_block=1, latent_channels=4, norm_num_groups=4, sample_size=64),
+        "unet": UNet2DConditionModel(
+            sample_size=8, block_out_channels=(16, 32), layers_per_block=1, norm_num_groups=8, attention_head_dim=8,
+            down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"), up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+            cross_attention_dim=32),
+        "tokenizer": tokenizer,
+        "text_encoder": CLIPTextModel(CLIPTextConfig(
+            vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
+            max_position_embeddings=16, projection_dim=32, bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id)),
+    }
+    torch.set_rng_state(state)
+    for name, part in parts.items():
+        part.save_pretrained(folder / name)
+    (folder / "scheduler").mkdir()
+    (folder / "scheduler" / "scheduler_config.json").write_text(json.dumps(SD_SCHEDULER, indent=2))
+    classes = {name: [type(part).__module__.split(".")[0], type(part).__name__] for name, part in parts.items()}
+    index = {"_class_name": "StableDiffusionPipeline", "scheduler": ["diffusers", "PNDMScheduler"], **classes,
+             "safety_checker": [None, None], "feature_extractor": [None, None], "image_encoder": [None, None],
+             "requires_safety_checker": False}
+    (folder / "model_index.json").write_text(json.dumps(index, indent=2))
+    return folder
