@@ -8,10 +8,11 @@ from matplotlib.colors import LinearSegmentedColormap, to_rgba
 
 from course.forward import diffuse, posterior, transition
 from course.schedule import CLEAN, Level, NoiseSchedule, cosine_betas, linear_betas, scaled_linear_betas
+from course.toy import Mixture
 
 from .common import BLUE, GREEN, GREY, INK, ORANGE, axes, figure
 
-MEANS, WEIGHTS, SPREAD = np.array([-1.5, 1.0]), np.array([0.35, 0.65]), 0.25  # a one-dimensional "data set": two bumps
+WORLD = Mixture([[-1.5], [1.0]], stds=[0.25, 0.25], weights=[0.35, 0.65])  # one-dimensional "data": two bumps
 FADE = LinearSegmentedColormap.from_list("fade", [to_rgba(BLUE, 0), to_rgba(BLUE, 0.9)])  # from the page's colour to blue
 
 
@@ -20,9 +21,8 @@ def normal(x: np.ndarray, mean: float, variance: float) -> np.ndarray:
 
 
 def density(x: np.ndarray, level: Level) -> np.ndarray:
-    """q(x_t): every bump is shrunk by alpha and widened by sigma."""
-    variance = (level.alpha * SPREAD) ** 2 + level.sigma**2
-    return sum(w * normal(x, level.alpha * m, variance) for w, m in zip(WEIGHTS, MEANS, strict=True))
+    """q(x_t) of the two bumps, exactly."""
+    return WORLD.log_prob(torch.from_numpy(x)[:, None], level).exp().numpy()
 
 
 def stable_diffusion_schedule() -> NoiseSchedule:
@@ -83,8 +83,8 @@ def schedules() -> str:
     return figure(
         drawn,
         "schedules",
-        "Two plots of three curves. Left: the share of signal falls from one to near zero; linear falls first, then scaled linear, "
-        "then cosine. Right: the log signal-to-noise ratio falls from about 9 to minus 10 or, for scaled linear, to minus 5.",
+        "Left: three falling curves, the share of signal from one to near zero; linear falls first, scaled linear next, "
+        "cosine last. Right: the log signal-to-noise ratio falls from about 9 to minus 10 or, for scaled linear, to minus 5.",
         "Three schedules in use. They agree on the ends, more or less, and differ in where they spend their time. "
         "Stable Diffusion's stops early: at its last step a little of the picture is left.",
     )
