@@ -1,0 +1,119 @@
+"""Checks of exercises/ch05_losses.py."""
+
+import torch
+
+from course import forward
+from course.grading import task
+from course.grading.checks import Counted, expect, expect_calls, expect_close
+from course.schedule import Level
+
+
+@task("ch05.kl_gaussians")
+def test_kl_gaussians(student):
+    for batch, width in ((4, 3), (1, 6)):
+        mean_q, log_q, mean_p, log_p = (student.randn(batch, width) for _ in range(4))
+        var_q, var_p = log_q.exp(), log_p.exp()
+        square = (mean_q - mean_p) ** 2
+
+        def kl(terms):
+            return 0.5 * terms.sum(1)
+
+        terms = log_p - log_q + (var_q + square) / var_p - 1
+        expect_close(student.kl_gaussians(mean_q, log_q, mean_p, log_p), kl(terms), f"kl_gaussians with arguments {(batch, width)}", {
+            "this is KL(p || q), with the two laws swapped": lambda: kl(log_q - log_p + (var_p + square) / var_q - 1),
+            "the factor 1/2 is missing": lambda: terms.sum(1),
+            "the -1 is missing, so that it is not 0 for equal laws": lambda: kl(terms + 1),
+            "the two logarithms are swapped": lambda: kl(log_q - log_p + (var_q + square) / var_p - 1),
+            "the division is by the logarithm of the variance, not by the variance": lambda: kl(log_p - log_q + (var_q + square) / log_p - 1),
+            "the squared distance of the means is not divided by the variance of p":
+                lambda: kl(log_p - log_q + var_q / var_p + square - 1),
+            "the distance of the means is not squared": lambda: kl(log_p - log_q + (var_q + mean_q - mean_p) / var_p - 1),
+            "this is the mean over D where the sum is meant": lambda: 0.5 * terms.mean(1),
+            "the logarithms were taken for standard deviations": lambda: kl(2 * (log_p - log_q) + (log_q.exp() ** 2 + square) / log_p.exp() ** 2 - 1),
+        }, rtol=5e-4)
+
+
+@task("ch05.kl_gaussians")
+def test_kl_of_equal_laws_is_zero(student):
+    mean, log_var = student.randn(3, 5), student.randn(3, 5)
+    expect_close(student.kl_gaussians(mean, log_var, mean, log_var), torch.zeros(3), "kl_gaussians of two equal laws")
+
+
+@task("ch05.simple_loss")
+def test_simple_loss(student):
+    shape = (4, 4, 4, 4)                 # all alike, so that a wrong axis cannot hide in a crash
+    x0, noise, alpha_bar = student.randn(*shape), student.randn(*shape), student.rand(4, low=0.1, high=0.9)
+    a = alpha_bar.view(-1, 1, 1, 1)
+    xt = forward.add_noise(x0, noise, Level(0, a.sqrt(), (1 - a).sqrt()))
+
+    def network(x, alpha_bar):
+        return torch.tanh(1.3 * x) + alpha_bar.reshape(-1, 1, 1, 1) * 0.2 - 0.1
+
+    model = Counted(network)
+    got = student.simple_loss(model, x0, noise, alpha_bar)
+    predicted = network(xt, alpha_bar)
+    square = (predicted - noise) ** 2
+    wrong_axis = alpha_bar.sqrt() * x0 + (1 - alpha_bar).sqrt() * noise
+    no_roots = a * x0 + (1 - a) * noise
+    expect_calls(model, 1, "simple_loss", {"the network was never asked": 0, "one call does for the whole batch; there is one per image": 4})
+    expect_close(got, square.mean(), "simple_loss", {
+        "this is the sum of the squares, not their mean": lambda: square.sum(),
+        "this is the mean absolute error": lambda: (predicted - noise).abs().mean(),
+        "this is the root of the mean square": lambda: square.mean().sqrt(),
+        "the prediction is compared with x_0, not with the noise": lambda: ((predicted - x0) ** 2).mean(),
+        "the prediction is compared with x_t, not with the noise": lambda: ((predicted - xt) ** 2).mean(),
+        "the network was shown the clean image, not x_t": lambda: ((network(x0, alpha_bar) - noise) ** 2).mean(),
+        "the square roots are missing in x_t": lambda: ((network(no_roots, alpha_bar) - noise) ** 2).mean(),
+        "in x_t, alpha_bar_t was spread along the width; it counts the batch": lambda: ((network(wrong_axis, alpha_bar) - noise) ** 2).mean(),
+        "there is a factor 1/2 too much": lambda: square.mean() / 2,
+    }, rtol=3e-4)
+    expect_close(model.calls[0][1].reshape(-1), alpha_bar, "the alpha_bar_t that the network was given")
+
+
+@task("ch05.simple_loss")
+def test_a_perfect_network_has_no_loss(student):
+    noise = student.randn(2, 3, 5, 4)
+    got = student.simple_loss(lambda x, alpha_bar: noise, student.randn(2, 3, 5, 4), noise, student.rand(2, low=0.1, high=0.9))
+    expect_close(got, torch.tensor(0.0), "simple_loss of a network that knows the noise")
+
+
+def pair(student, batch):
+    """alpha_bar_t < alpha_bar_prev"""
+    prev = student.rand(batch, low=0.4, high=0.95)
+    return prev * student.rand(batch, low=0.5, high=0.9), prev
+
+
+@task("ch05.vlb_weight")
+def test_vlb_weight(student):
+    now, prev = pair(student, 10)
+    alpha = now / prev
+    beta = 1 - alpha
+    expect_close(student.vlb_weight(now, prev), beta / (2 * alpha * (1 - now)), "vlb_weight", {
+        "beta_t is not squared in the numerator": 1 / (2 * alpha * (1 - now)),
+        "the factor 2 is missing in the denominator": beta / (alpha * (1 - now)),
+        "alpha_bar_t stands where alpha_t is meant": beta / (2 * now * (1 - now)),
+        "1 - alpha_t stands where 1 - alpha_bar_t is meant": beta / (2 * alpha * (1 - alpha)),
+        "1 - alpha_bar_prev stands where 1 - alpha_bar_t is meant; so it is if sigma_t^2 is the posterior variance, but this "
+        "exercise takes sigma_t^2 = beta_t": beta / (2 * alpha * (1 - prev)),
+        "alpha_t is missing in the denominator": beta / (2 * (1 - now)),
+        "beta_t is 1 - alpha_bar_t here; it is 1 - alpha_t": (1 - now) / (2 * alpha * (1 - now)),
+        "sigma_t^4 stands where sigma_t^2 is meant": 1 / (2 * alpha * (1 - now)),
+    }, rtol=5e-4)
+
+
+@task("ch05.min_snr_weight")
+def test_min_snr_weight(student):
+    alpha_bar = torch.cat([student.rand(12, low=0.05, high=0.98), torch.tensor([0.02, 0.99])])
+    for gamma in (5.0, 2.0):
+        snr = alpha_bar / (1 - alpha_bar)
+        expect_close(student.min_snr_weight(alpha_bar, gamma), snr.clamp(max=gamma) / snr, f"min_snr_weight with gamma = {gamma}", {
+            "the division by the signal-to-noise ratio is missing; that weight is for a network that predicts x_0": snr.clamp(max=gamma),
+            "this is max(snr, gamma) / snr": snr.clamp(min=gamma) / snr,
+            "the ratio is upside down: noise over signal": (1 / snr).clamp(max=gamma) * snr,
+            "the ratio is of amplitudes; use variances": snr.sqrt().clamp(max=gamma) / snr.sqrt(),
+            "gamma is fixed at 5; it is an argument": snr.clamp(max=5.0) / snr,
+            "the division is by gamma, not by the signal-to-noise ratio": snr.clamp(max=gamma) / gamma,
+            "alpha_bar_t alone was taken for the signal-to-noise ratio": alpha_bar.clamp(max=gamma) / alpha_bar,
+            "the weight for v-prediction divides by snr + 1; noise prediction divides by snr": snr.clamp(max=gamma) / (snr + 1),
+        }, rtol=3e-4)
+    expect(abs(float(student.min_snr_weight(torch.tensor([0.3]))[0]) - 1) < 1e-5, "min_snr_weight with its default gamma should be 1 where snr < 5")

@@ -1,0 +1,102 @@
+"""Checks of exercises/ch07_training.py."""
+
+import torch
+
+from course.grading import task
+from course.grading.checks import expect, expect_close, expect_tensor
+
+
+@task("ch07.training_step")
+def test_training_step(student):
+    for batch, width, rate in ((4, 4, 0.7), (7, 3, 1.5)):
+        weight, x0, noise = 0.5 * student.randn(width, width), student.randn(batch, width), student.randn(batch, width)
+        alpha_bar = student.rand(batch, low=0.2, high=0.8)
+        a = alpha_bar[:, None]
+        xt = a.sqrt() * x0 + (1 - a).sqrt() * noise
+
+        def step(x=xt, target=noise, factor=1.0, weight=weight, rate=rate):
+            error = x @ weight - target
+            return weight - rate * factor * 2 / error.numel() * x.T @ error
+
+        what = f"training_step with a batch of {batch} and D = {width}"
+        got = student.training_step(weight, x0, noise, alpha_bar, rate)
+        expect_close(got, step(), what, {
+            "the step goes uphill: the gradient is added where it is subtracted": lambda: step(factor=-1.0),
+            "the learning rate is missing": lambda: step(factor=1 / rate),
+            "this is the gradient, not the new weight": lambda: (weight - step()) / rate,
+            "the weight has not changed": weight,
+            "the loss is the sum over all entries where the mean is meant": lambda: step(factor=float(batch * width)),
+            "the loss is the mean over the batch but the sum over D; the mean is over both": lambda: step(factor=float(width)),
+            "the factor 2 of the derivative of a square is missing": lambda: step(factor=0.5),
+            "the target is x_0 where the noise is meant": lambda: step(target=x0),
+            "the network was shown x_0, not x_t": lambda: step(x=x0),
+            "the square roots are missing in x_t": lambda: step(x=a * x0 + (1 - a) * noise),
+            "in x_t, alpha_bar_t was spread along D; it counts the batch, so view it as (B, 1)":
+                lambda: step(x=alpha_bar.sqrt() * x0 + (1 - alpha_bar).sqrt() * noise),
+        }, rtol=1e-3, atol=1e-4)
+
+
+@task("ch07.training_step")
+def test_many_steps_find_the_best_weight(student):
+    x0, noise, alpha_bar = student.randn(64, 2), student.randn(64, 2), torch.full((64,), 0.5)
+    xt = 0.5**0.5 * (x0 + noise)
+    weight = torch.zeros(2, 2)
+    for _ in range(60):
+        weight = student.training_step(weight, x0, noise, alpha_bar, 0.5)
+    best = torch.linalg.lstsq(xt, noise).solution
+    expect_close(weight, best, "the weight after 60 steps, which should be the least-squares solution", atol=1e-2)
+
+
+@task("ch07.ema_update")
+def test_ema_update(student):
+    average, value = student.randn(3, 4), student.randn(3, 4)
+    cases = ((0.9999, 0), (0.9999, 40), (0.8, 500), (0.5, 3))
+
+    def mix(rule):
+        return torch.stack([rule(decay, step) * average + (1 - rule(decay, step)) * value for decay, step in cases])
+
+    got = [student.ema_update(average, value, decay, step) for decay, step in cases]
+    for result in got:
+        expect_tensor(result, (3, 4), what="ema_update")
+    expect_close(torch.stack(got), mix(lambda decay, step: min(decay, (1 + step) / (10 + step))),
+                 f"ema_update, for (decay, step) = {', '.join(map(str, cases))} in turn,", {
+        "the warm-up is missing: at an early step, d is below decay": lambda: mix(lambda decay, step: decay),
+        "average and value are swapped": lambda: mix(lambda decay, step: 1 - min(decay, (1 + step) / (10 + step))),
+        "this takes the larger of decay and the warm-up; take the smaller": lambda: mix(lambda decay, step: max(decay, (1 + step) / (10 + step))),
+        "decay is ignored: the warm-up must not go beyond it": lambda: mix(lambda decay, step: (1 + step) / (10 + step)),
+        "the warm-up is step / (10 + step), one behind": lambda: mix(lambda decay, step: min(decay, step / (10 + step))),
+        "the warm-up counts one step ahead; step counts the updates done before": lambda: mix(lambda decay, step: min(decay, (2 + step) / (11 + step))),
+        "the new value comes in with its full weight; it has 1 - d":
+            lambda: torch.stack([min(decay, (1 + step) / (10 + step)) * average + value for decay, step in cases]),
+    })
+
+
+@task("ch07.drop_captions")
+def test_drop_captions(student):
+    batch, length, width = 6, 6, 6                         # all alike, so that a wrong axis cannot hide in a crash
+    context, empty = student.randn(batch, length, width), student.randn(length, width)
+    draws = torch.tensor([0.05, 0.9, 0.3, 0.55, 0.12, 0.7])[torch.randperm(6, generator=student.generator)]
+    for probability in (0.4, 0.1, 0.0, 1.0):
+        drop = draws < probability
+
+        def choose(mask):
+            return torch.where(mask, empty, context)
+
+        expect_close(student.drop_captions(context, empty, draws, probability), choose(drop[:, None, None]),
+                     f"drop_captions with probability {probability}", {
+            "the wrong ones were dropped: a caption goes where the draw is *below* the probability": lambda: choose(~drop[:, None, None]),
+            "the dropped captions are zeros; put the embedded empty caption there": lambda: context * ~drop[:, None, None],
+            "single tokens were dropped; a caption goes as a whole, so the mask counts the batch": lambda: choose(drop[None, :, None]),
+            "single features were dropped; a caption goes as a whole, so the mask counts the batch": lambda: choose(drop),
+            "contexts were blended; each image has its caption or none": lambda: (1 - probability) * context + probability * empty,
+            "all or nothing was dropped, by the first draw": lambda: empty.expand_as(context).clone() if drop[0] else context,
+        })
+
+
+@task("ch07.drop_captions")
+def test_drop_captions_at_the_ends(student):
+    context, empty, draws = student.randn(5, 3, 4), student.randn(3, 4), student.rand(5)
+    expect_close(student.drop_captions(context, empty, torch.zeros(5), 0.0), context, "drop_captions with probability 0, even for draws of 0")
+    got = student.drop_captions(context, empty, draws, 1.0)
+    expect_close(got, empty.expand(5, 3, 4).clone(), "drop_captions with probability 1")
+    expect(got.shape == (5, 3, 4), "drop_captions should keep the shape")
