@@ -1,0 +1,130 @@
+"""The measures against other people's arithmetic, known laws and hand-made cases."""
+
+import numpy as np
+import pytest
+import scipy.linalg
+import torch
+from PIL import Image
+
+from course.lab import metrics as m
+
+RNG = np.random.default_rng(0)
+
+
+def gaussian(n, d, shift=0.0, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(n, d)) @ np.linspace(0.5, 2, d * d).reshape(d, d) / d + shift
+
+
+def test_frechet_agrees_with_scipy_and_torchmetrics():
+    from torchmetrics.image.fid import _compute_fid
+    for n, d in ((50, 4), (400, 16), (300, 64)):
+        x, y = gaussian(n, d, seed=1), gaussian(n, d, shift=0.3, seed=2) * 1.1
+        mine = m.frechet_distance(x, y)
+        cov_x, cov_y = np.cov(x, rowvar=False), np.cov(y, rowvar=False)
+        root = scipy.linalg.sqrtm(cov_x @ cov_y + 1e-12 * np.eye(d))
+        usual = np.sum((x.mean(0) - y.mean(0)) ** 2) + np.trace(cov_x + cov_y - 2 * np.real(root))
+        theirs = _compute_fid(*(torch.from_numpy(a) for a in (x.mean(0), cov_x, y.mean(0), cov_y))).item()
+        assert mine == pytest.approx(usual, abs=2e-5 * max(1, usual))     # sqrtm itself is this good near singularity
+        assert mine == pytest.approx(theirs, abs=1e-6 * max(1, theirs))
+
+
+def test_frechet_of_known_gaussians():
+    """Diagonal covariances: |m1 - m2|^2 + sum (s1 - s2)^2."""
+    s1, s2, m1, m2 = np.array([1.0, 2.0]), np.array([0.5, 3.0]), np.array([0.0, 1.0]), np.array([2.0, 1.0])
+    assert m.frechet(m1, np.diag(s1**2), m2, np.diag(s2**2)) == pytest.approx(4 + 0.25 + 1)
+
+
+def test_frechet_is_symmetric_zero_on_itself_and_stable_when_singular():
+    few = gaussian(10, 50)                                     # rank 9 of 50
+    assert m.frechet_distance(few, few) == pytest.approx(0, abs=1e-6)
+    other = gaussian(12, 50, 0.2, seed=3)
+    assert m.frechet_distance(few, other) == pytest.approx(m.frechet_distance(other, few), rel=1e-6)
+    assert m.frechet_distance(few * 0 + 1.0, other * 0 + 3.0) == pytest.approx(4 * 50)     # two points
+
+
+def test_one_feature():
+    x = RNG.normal(size=(5000, 1))
+    assert m.frechet_distance(x, 2 * x + 3) == pytest.approx((x.mean() + 3) ** 2 + x.var(ddof=1), rel=1e-6)
+
+
+def test_few_pictures_look_worse_than_they_are_and_infinity_mends_it():
+    reference = np.random.default_rng(1).normal(size=(20_000, 16))
+    same_law = np.random.default_rng(2).normal(size=(800, 16))
+    curve = m.bias_curve(same_law, reference, [50, 200, 800])
+    assert curve[50] > 2 * curve[200] > 4 * curve[800] > 0
+    assert abs(m.frechet_infinity(same_law, reference)) < curve[800] / 3
+
+
+def test_kernel_distance_has_no_bias():
+    rng = np.random.default_rng(0)
+    same = [m.kernel_distance(rng.normal(size=(30, 8)), rng.normal(size=(30, 8))) for _ in range(300)]
+    assert abs(np.mean(same)) < 3 * np.std(same) / np.sqrt(300)
+    assert m.kernel_distance(rng.normal(size=(300, 8)), rng.normal(size=(300, 8)) + 0.5) > 3 * np.std(same) / 10
+
+
+def test_kernel_distance_by_hand():
+    x, y = np.array([[1.0], [2.0]]), np.array([[0.0], [3.0]])
+
+    def k(a, b):
+        return (a * b + 1) ** 3
+    expected = k(1, 2) + k(0, 3) - 2 * np.mean([k(1, 0), k(1, 3), k(2, 0), k(2, 3)])
+    assert m.kernel_distance(x, y) == pytest.approx(expected)
+
+
+def test_wilson():
+    assert m.wilson(0, 10) == pytest.approx((0, 0, 0.2775), abs=1e-3)
+    assert m.wilson(95, 100) == pytest.approx((0.95, 0.8882, 0.9785), abs=1e-3)
+    counts = np.random.default_rng(0).binomial(80, 0.9, 2000)
+    covered = np.mean([low <= 0.9 <= high for _, low, high in (m.wilson(int(k), 80) for k in counts)])
+    assert covered == pytest.approx(0.95, abs=0.02)
+
+
+def test_bootstrap_covers_the_mean_and_repeats_itself():
+    hits = []
+    for seed in range(100):
+        sample = np.random.default_rng(seed).normal(size=40)
+        _, low, high = m.bootstrap(np.mean, sample, seed=seed)
+        hits.append(low <= 0 <= high)
+    assert 0.86 <= np.mean(hits) <= 1
+    assert m.bootstrap(np.mean, sample) == m.bootstrap(np.mean, sample)
+
+
+def test_picture_measures_point_the_right_way():
+    grey = Image.new("RGB", (16, 16), (128, 128, 128))
+    red = Image.new("RGB", (16, 16), (255, 0, 0))
+    board = Image.fromarray((np.indices((16, 16)).sum(0) % 2 * 255).astype(np.uint8)).convert("RGB")
+    pictures = m.as_array([grey, red, board])
+    assert m.saturation(pictures).tolist() == [0, 1, 0]
+    assert m.clipped(pictures).tolist() == [0, 1, 1]
+    assert m.sharpness(pictures)[2] > 1
+    assert m.sharpness(pictures)[:2].tolist() == [0, 0]
+    with pytest.raises(ValueError, match="one size"):
+        m.as_array([grey, red.resize((8, 8))])
+
+
+def test_diversity():
+    features = np.array([[0.0], [1.0], [5.0], [5.0]])
+    assert m.diversity(features, ["a", "a", "b", "b"]) == pytest.approx(0.5)
+    with pytest.raises(ValueError, match="at least two pictures"):
+        m.diversity(features, [1, 2, 3, 4])
+
+
+@pytest.mark.parametrize("bad", [np.zeros(5), np.zeros((1, 5)), np.array([[np.nan], [0.0]])])
+def test_bad_features(bad):
+    with pytest.raises(ValueError, match=r"must be \(N, D\)|NaN or infinity, first in row 0"):
+        m.frechet_distance(bad, np.zeros((5, 5)))
+
+
+def test_features_of_different_networks():
+    with pytest.raises(ValueError, match="different networks"):
+        m.frechet_distance(np.zeros((5, 5)), np.zeros((5, 6)))
+
+
+def test_missing_networks_say_what_to_do(monkeypatch, tmp_path):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(RuntimeError, match="no CLIP model"):
+        m.clip_score([Image.new("RGB", (8, 8))], ["x"], model=str(tmp_path))
+    monkeypatch.setitem(__import__("sys").modules, "torch_fidelity", None)
+    with pytest.raises(RuntimeError, match="emoji probe"):
+        m.inception_features([Image.new("RGB", (8, 8))])
