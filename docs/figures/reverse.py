@@ -34,7 +34,7 @@ def steps_back() -> str:
         "Three panels. Twenty steps back from time 400 the true distribution is a bell, and the normal curve covers it. "
         "200 steps back it is lopsided. All the way back it has two separate peaks, and the normal curve fits neither.",
         "Standing at time 400, at a point between the two bumps: where was this picture earlier? After a small step back the "
-        "answer is nearly a normal distribution. After a large one it is not: the picture came from one bump or from the other.",
+        "answer is nearly normal. After a large one it is not: the picture came from one bump or from the other.",
     )
 
 
@@ -61,10 +61,10 @@ def weights() -> str:
         drawn,
         "weights",
         "Four curves of weight against time on a logarithmic scale, all equal to one at time 500. The bound falls steeply from "
-        "about 100 at small times, then stays near one. Simple is level. The squared error of x0 rises from far below one to far "
-        "above. The one of v starts near a tenth and joins the one of x0.",
-        "The same network, four losses: how much each cares about an error of the predicted noise at time t (linear schedule of "
-        "DDPM; each curve is set to 1 at t = 500).",
+        "about 100 at small times, then stays near one. Simple is level. The squared error of x0 rises from far below one to "
+        "far above. The one of v starts near a tenth and joins the one of x0.",
+        "The same network, four losses: how much each cares about an error of the predicted noise at time t (linear schedule "
+        "of DDPM; each curve is set to 1 at t = 500).",
     )
 
 
