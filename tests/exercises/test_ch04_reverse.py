@@ -90,7 +90,7 @@ def test_velocity(student):
 @task("ch04.score_from_eps")
 def test_score_from_eps(student):
     for shape in SHAPES:
-        _, eps, alpha_bar, xt = draw(student, shape)
+        _, eps, alpha_bar, _xt = draw(student, shape)
         a, w = alpha_bar.view(-1, 1, 1, 1), alpha_bar
         expect_close(student.score_from_eps(eps, alpha_bar), prediction.score_from_eps(eps, level(alpha_bar)),
                      f"score_from_eps with images of shape {shape}", {

@@ -1,5 +1,6 @@
 """Checks of exercises/ch06_samplers.py. The reference is course.samplers, which agrees with diffusers call by call."""
 
+import itertools
 import math
 
 import torch
@@ -238,7 +239,7 @@ def test_ddim_sample(student):
 def test_heun_sample(student):
     def walk(mean):
         def sample(x, grid):
-            for now, next in zip(grid[:-1], grid[1:], strict=True):
+            for now, next in itertools.pairwise(grid):
                 e1 = network(x, now)
                 trial = move(x, e1, now, next)
                 x = mean(x, e1, trial, now, next) if next < 1 else trial
@@ -273,7 +274,7 @@ def test_plms_sample(student):
     def walk(table=AB, longest=4, start="mean", reverse=False, keep_second=False):
         def sample(x, grid):
             past = []
-            for i, (now, next) in enumerate(zip(grid[:-1], grid[1:], strict=True)):
+            for i, (now, next) in enumerate(itertools.pairwise(grid)):
                 past = [network(x, now), *past[:longest - 1]]
                 if len(past) == 1:
                     eps = past[0]
@@ -293,7 +294,7 @@ def test_plms_sample(student):
         def model(y, alpha_bar):
             return network(y, alpha_bar)
         past = []
-        for i, (now, next) in enumerate(zip(grid[:-1], grid[1:], strict=True)):
+        for i, (now, next) in enumerate(itertools.pairwise(grid)):
             past = [model(x, now), *past[:3]]
             eps = sum(w * e for w, e in zip({1: (1,), **AB}[len(past)], past, strict=True))
             if i == 0 and len(grid) > 2:
@@ -307,9 +308,9 @@ def test_plms_sample(student):
         "the history stops at two predictions; from the 4th step on it takes four": walk(longest=2),
         "the history stops at three predictions; from the 4th step on it takes four": walk(longest=3),
         "the first step uses its second prediction alone; take the mean": walk(start="second"),
+        "the second prediction of the first step is made at the old level; the trial point is at the next one": at_old_level,
         "the first step uses its first prediction alone; take the mean with a second one": walk(start="single"),
         "the second prediction of the first step was kept in the history": walk(keep_second=True),
-        "the second prediction of the first step is made at the old level; the trial point is at the next one": at_old_level,
         "in the second step the older prediction is added; its weight is negative": walk(table=plus),
         "there is no history at all: this is DDIM with a second look in the first step": walk(longest=1),
         "the weights of the second step are not (3, -1) / 2": walk(table={**AB, 2: (2.0, -1.0)}),

@@ -10,8 +10,8 @@ from course.grading.checks import expect, expect_close, expect_equal, expect_fin
 
 @task("ch09.timestep_embedding")
 def test_timestep_embedding(student):
-    t = torch.tensor([1.0, 20.3878, 500.0, 981.0])
-    for dim, period in ((32, 10000.0), (8, 100.0)):
+    # small times first, where rounding cannot blur a mistake that makes the angles large
+    for dim, period, t in ((8, 100.0, torch.tensor([1.0, 2.25, 5.5, 12.0])), (32, 10000.0, torch.tensor([1.0, 20.3878, 500.0, 981.0]))):
         half = dim // 2
         k = torch.arange(half)
 
@@ -158,5 +158,4 @@ def test_memory_ratio(student):
             "the channels count the wrong way round": sides * latent[0] / image[0],
             "the fraction is upside down": 1 / right,
             "this is the ratio of one side; both sides shrink": image[1] / latent[1],
-            "the latent was counted with the image's 3 channels": math.prod(image) / (3 * latent[1] * latent[2]),
         })

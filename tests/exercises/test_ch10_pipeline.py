@@ -1,0 +1,191 @@
+"""Checks of exercises/ch10_pipeline.py."""
+
+import itertools
+import math
+
+import torch
+
+from course.grading import task
+from course.grading.checks import Counted, expect, expect_calls, expect_close, expect_equal, expect_raises, expect_tensor
+from course.samplers import transfer
+from course.schedule import CLEAN, Level
+
+
+@task("ch10.initial_noise")
+def test_initial_noise(student):
+    seeds, shape = [42, 70, 42, student.seed % 1000], (4, 6, 5)
+
+    def draw(seed):
+        return torch.Generator().manual_seed(seed)
+
+    right = torch.stack([torch.randn(shape, generator=draw(s)) for s in seeds])
+    one = draw(seeds[0])
+    got = student.initial_noise(seeds, shape)
+    expect_close(got, right, f"initial_noise for the seeds {seeds}", {
+        "every image was drawn from the first seed, one after the other; each has a seed of its own":
+            lambda: torch.stack([torch.randn(shape, generator=one) for _ in seeds]),
+        "every image got the same noise": lambda: right[:1].expand_as(right),
+        "the numbers are uniform; torch.rand is not torch.randn": lambda: torch.stack([torch.rand(shape, generator=draw(s)) for s in seeds]),
+        "the generators are kept by seed, so that the second 42 goes on where the first stopped": lambda: torch.stack([
+            right[0], right[1], second(42, shape), right[3]]),
+        "the seeds were sorted": lambda: torch.stack([torch.randn(shape, generator=draw(s)) for s in sorted(seeds)]),
+        "the seeds were counted up from the first": lambda: torch.stack([torch.randn(shape, generator=draw(seeds[0] + i)) for i in range(4)]),
+    })
+
+
+def second(seed, shape):
+    generator = torch.Generator().manual_seed(seed)
+    torch.randn(shape, generator=generator)
+    return torch.randn(shape, generator=generator)
+
+
+@task("ch10.initial_noise")
+def test_an_image_does_not_depend_on_its_batch(student):
+    batch, alone = student.initial_noise([3, 9], (2, 4, 4)), student.initial_noise([9], (2, 4, 4))
+    expect_tensor(alone, (1, 2, 4, 4), what="initial_noise for one seed")
+    expect_close(batch[1:], alone, "initial_noise for seed 9 in a batch, against seed 9 alone,")
+
+
+def pixels(images, layout=(0, 2, 3, 1), how=torch.round, add=0.5, clip=True, factor=255.0):
+    images = images / 2 + add
+    return how((images.clamp(0, 1) if clip else images) * factor).to(torch.uint8).permute(layout)
+
+
+@task("ch10.to_uint8")
+def test_to_uint8(student):
+    for shape in ((3, 3, 3, 3), (2, 3, 4, 5)):                        # the first so that a wrong layout keeps its shape
+        images = student.rand(*shape, low=-1.3, high=1.3)
+        images = (images * 400).round() / 400 + 0.0007                # nowhere half way between two whole numbers
+        x = images / 2 + 0.5
+        expect_close(student.to_uint8(images), pixels(images), f"to_uint8 with images of shape {shape}", {
+            "the values are cut off, not rounded": lambda: pixels(images, how=torch.floor),
+            "values below -1 and above 1 wrap around; clip before turning them into bytes":
+                lambda: (x * 255).round().to(torch.int64).remainder(256).to(torch.uint8).permute(0, 2, 3, 1),
+            "the images run from -1 to 1; they were taken to run from 0 to 1": lambda: (images.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1),
+            "the factor is 255, not 256": lambda: (x.clamp(0, 1) * 256).round().to(torch.int64).remainder(256).to(torch.uint8).permute(0, 2, 3, 1),
+            "height and width are swapped": lambda: pixels(images, (0, 3, 2, 1)),
+            "the channels still come second; they come last": lambda: pixels(images, (0, 1, 2, 3)),
+            "reshape does not move the channels to the end; permute does": lambda: pixels(images, (0, 1, 2, 3)).reshape(shape[0], *shape[2:], shape[1]),
+            "the images were stretched to their own smallest and largest value": lambda: ((images - images.min()) / (images.max() - images.min()) * 255)
+                .round().to(torch.uint8).permute(0, 2, 3, 1),
+        })
+
+
+@task("ch10.to_uint8")
+def test_to_uint8_at_the_ends(student):
+    images = torch.tensor([-1.0, 1.0, -5.0, 5.0, 0.004, -0.998]).view(1, 1, 2, 3).expand(1, 3, 2, 3).contiguous()
+    got = student.to_uint8(images)
+    expect_tensor(got, (1, 2, 3, 3), torch.uint8, "to_uint8")
+    for entry, value in zip(got[0, :, :, 0].reshape(-1).tolist(), (0, 255, 0, 255, 128, 0), strict=True):
+        expect_equal(entry, value, f"the byte of one of {images[0, 0].reshape(-1).tolist()}")
+
+
+@task("ch10.image_grid")
+def test_image_grid(student):
+    for count, rows, columns, height, width in ((4, 2, 2, 3, 3), (6, 2, 3, 4, 5), (3, 3, 1, 2, 4), (3, 1, 3, 2, 4)):
+        images = (student.rand(count, height, width, 3) * 255).to(torch.uint8)
+
+        def place(row, column, images=images, rows=rows, columns=columns, height=height, width=width):
+            out = torch.zeros(rows * height, columns * width, 3, dtype=torch.uint8)
+            for i, image in enumerate(images):
+                r, c = row(i), column(i)
+                out[r * height:(r + 1) * height, c * width:(c + 1) * width] = image
+            return out
+
+        known = {
+            "the images run down the columns; they run along the rows": lambda: place(lambda i: i % rows, lambda i: i // rows),
+            "the rows are upside down": lambda: place(lambda i: rows - 1 - i // columns, lambda i: i % columns),
+            "the rows run from right to left": lambda: place(lambda i: i // columns, lambda i: columns - 1 - i % columns),
+            "reshape alone does not put images side by side: their rows of pixels have to be moved first (permute)":
+                lambda: images.reshape(rows * height, columns * width, 3),
+            "every place shows the first image, as with imgs[0]": lambda: place(lambda i: i // columns, lambda i: i % columns, images[:1].expand_as(images)),
+        }
+        if rows == columns and height == width:
+            known["each image was transposed"] = lambda images=images: place(lambda i: i // columns, lambda i: i % columns, images.transpose(1, 2))
+        expect_close(student.image_grid(images, rows, columns), place(lambda i: i // columns, lambda i: i % columns),
+                     f"image_grid of {count} images in {rows} rows and {columns} columns", known)
+
+
+@task("ch10.image_grid")
+def test_image_grid_counts(student):
+    images = torch.zeros(5, 2, 2, 3, dtype=torch.uint8)
+    expect_raises(student.image_grid, images, 2, 3, what="image_grid of 5 images in 2 rows and 3 columns")
+    expect_raises(student.image_grid, images, 2, 2, what="image_grid of 5 images in 2 rows and 2 columns")
+
+
+# -------------------------------------------------------------------------------------------------------------- render
+
+
+def encode(texts):
+    return torch.stack([torch.tensor([[math.sin(len(text)), math.cos(3 * sum(map(ord, text)))]]) for text in texts])   # (2, 1, 2)
+
+
+def network(x, alpha_bar, contexts):
+    return torch.tanh(x) * (1.2 - alpha_bar) + 0.3 * contexts.sum((1, 2)).view(-1, 1, 1, 1) * torch.cos(x)
+
+
+def decode(latents):
+    return torch.tanh(latents[:, :3] * 0.2).repeat_interleave(2, 2).repeat_interleave(2, 3)
+
+
+def level(alpha_bar):
+    return CLEAN if alpha_bar == 1.0 else Level(0, math.sqrt(alpha_bar), math.sqrt(1 - alpha_bar))
+
+
+def latents_of(prompt, noise, grid, scale, mix=None, order=("", None)):
+    mix = mix or (lambda e, p: e + scale * (p - e))
+    contexts = encode([prompt if text is None else text for text in order])
+    x = noise
+    for now, next in itertools.pairwise(grid):
+        e, p = network(torch.cat([x, x]), now, contexts).chunk(2)
+        x = transfer(x, mix(e, p), level(now), level(next))
+    return x
+
+
+@task("ch10.render_image")
+def test_render_image(student):
+    prompt, scale = "a bear above a horse", 3.0
+    for grid in ([0.05, 0.2, 0.5, 0.8, 0.95, 1.0], [0.02, 0.1, 0.3, 0.6, 0.9, 0.999]):
+        noise = student.randn(1, 4, 3, 5)
+        e, n, d = Counted(encode), Counted(network), Counted(decode)
+        got = student.render_image(prompt, e, n, d, noise, grid, scale)
+        what = f"render_image on a grid of {len(grid) - 1} steps"
+        expect_calls(e, 1, what + " (encode is \"the model\" here)", {"the two texts go into one call": 2, "the text was encoded in every step": len(grid) - 1})
+        texts = e.calls[0][0]
+        expect(texts == ["", prompt], f"encode should be given ['', {prompt!r}], and was given {texts!r}")
+        expect_calls(n, len(grid) - 1, what, {
+            "both predictions come out of one call with x twice": 2 * len(grid) - 2,
+            "the network was also called at the last level": len(grid),
+            "the last step is missing, or the first": len(grid) - 2,
+        })
+        for call in n.calls:
+            expect(tuple(call[0].shape) == (2, 4, 3, 5), f"denoise should be given x twice, of shape (2, 4, 3, 5), and was given {tuple(call[0].shape)}", "wrong_shape")
+        seen = [float(call[1]) for call in n.calls]
+        expect(all(abs(a - b) < 1e-6 for a, b in zip(seen, grid, strict=False)),
+               f"denoise should be told the levels {grid[:-1]}, and was told {[round(a, 4) for a in seen]}")
+        expect_calls(d, 1, what + " (decode is \"the model\" here)", {"decode the finished latents only": len(grid) - 1, "nothing was decoded": 0})
+        right = latents_of(prompt, noise, grid, scale)
+
+        def finish(latents, factor=1 / 0.18215):
+            return pixels(decode(latents * factor))
+
+        result = finish(right)
+        expect_tensor(got, result.shape, torch.uint8, what)
+        known = {
+            "the latents were not divided by 0.18215 before decoding": lambda: finish(right, 1.0),
+            "the latents were multiplied by 0.18215; divide": lambda: finish(right, 0.18215),
+            "the halves are swapped: guidance runs away from the prompt": lambda: finish(latents_of(prompt, noise, grid, scale, lambda e, p: p + scale * (e - p))),
+            "guidance is missing: only the prompted half was used": lambda: finish(latents_of(prompt, noise, grid, scale, lambda e, p: p)),
+            "only the unprompted half was used": lambda: finish(latents_of(prompt, noise, grid, scale, lambda e, p: e)),
+            "the guidance is the paper's convention w = scale - 1": lambda: finish(latents_of(prompt, noise, grid, scale, lambda e, p: p + scale * (p - e))),
+            "the bytes are cut off, not rounded": lambda: pixels(decode(right / 0.18215), how=torch.floor),
+            "the images run from -1 to 1; they were taken to run from 0 to 1": lambda: (decode(right / 0.18215).clamp(0, 1) * 255).round()
+                .to(torch.uint8).permute(0, 2, 3, 1),
+        }
+        named = [text for text, wrong in known.items() if largest_difference(got, wrong()) <= 1]
+        difference = largest_difference(got, result)      # one byte is rounding
+        expect(difference <= 1, f"{what} is wrong by up to {difference} of 255" + (f". This looks like a known mistake: {named[0]}" if named else ""))
+
+
+def largest_difference(a, b):
+    return int((a.int() - b.int()).abs().max())
