@@ -20,7 +20,7 @@ SD_SCHEDULER = {
 
 
 def tiny_tokenizer(max_length: int = 16):
-    """A CLIPTokenizer that knows every byte, inside a word and at its end, and a handful of merges. 520 tokens or so."""
+    """A CLIPTokenizer that knows every byte, inside a word and at its end, and a handful of merges. 519 tokens."""
     from tokenizers.pre_tokenizers import ByteLevel
     from transformers import CLIPTokenizer
 
@@ -28,6 +28,12 @@ def tiny_tokenizer(max_length: int = 16):
     merges = [("t", "h"), ("th", "e</w>"), ("o", "n</w>"), ("a", "b"), ("i", "n")]
     tokens = [*alphabet, *(letter + "</w>" for letter in alphabet), *map("".join, merges), "<|startoftext|>", "<|endoftext|>"]
     return CLIPTokenizer(vocab={token: i for i, token in enumerate(tokens)}, merges=merges, model_max_length=max_length)
+
+
+@pytest.fixture(scope="session")
+def byte_tokenizer():
+    """max_length -> a CLIPTokenizer."""
+    return tiny_tokenizer
 
 
 @pytest.fixture(scope="session")
