@@ -27,8 +27,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-SIZE = 32                       # pixels, each way
-CELL = SIZE // 8                # pixels of one latent cell: the autoencoder shrinks a picture to 8 x 8
+SIZE = 64                       # pixels, each way
+CELL = SIZE // 8                # pixels of one latent cell: the autoencoder shrinks a picture to 8 x 8 cells
 SPRITE = {"large": 6 * CELL, "small": 4 * CELL}         # pixels, each way; both sprites of a pair are small
 
 OBJECTS = (
