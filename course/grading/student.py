@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import linecache
 import sys
 import traceback
-import zlib
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -29,7 +29,7 @@ class Student:
     def __init__(self, task: Task, check: str, seed: int) -> None:
         self._task = task
         # a check's numbers depend on the seed and on its name, not on which other checks ran before it
-        self.seed = zlib.crc32(f"{seed} {task.id} {check}".encode())
+        self.seed = int.from_bytes(hashlib.sha256(f"{seed} {task.id} {check}".encode()).digest()[:7], "big")
         self.generator = torch.Generator().manual_seed(self.seed)
 
     def randn(self, *shape: int) -> torch.Tensor:

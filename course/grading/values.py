@@ -166,7 +166,7 @@ def decode(tree: Any, data: bytes, make_callable: Callable[[int], Callable] | No
         if type(node) is not dict or nodes > 2 * MAX_NODES or depth > MAX_DEPTH + 1:
             raise NotData("bad node")
         kind, v = node.get("t"), node.get("v")
-        if kind == "plain" and (v is None or type(v) in (bool, int, float, str)):
+        if kind == "plain" and (v is None or type(v) in (bool, float, str) or (type(v) is int and abs(v) < 1 << 63)):
             return v
         if kind == "float" and v in ("nan", "inf", "-inf"):
             return float(v)
@@ -176,6 +176,8 @@ def decode(tree: Any, data: bytes, make_callable: Callable[[int], Callable] | No
             dtype, shape = DTYPES[node["dtype"]], shape_of(node)
             if not (count := math.prod(shape)):
                 return torch.empty(shape, dtype=dtype)
+            if dtype is torch.bool:          # any byte but 0 is True, whatever a worker sends
+                return torch.frombuffer(take(count), dtype=torch.uint8).reshape(shape) != 0
             return torch.frombuffer(take(count * dtype.itemsize), dtype=dtype).reshape(shape)
         if kind == "array" and node.get("dtype") in _ARRAYS:
             np_dtype, shape = np.dtype(node["dtype"]), shape_of(node)

@@ -1,0 +1,278 @@
+"""Grade submissions: the checks run here, in the grader; only the student's functions run in a confined worker.
+
+    with Grader(seed=7) as grader:
+        report = grader.grade(read_submission("handed-in/alice"))
+
+A report is plain data, the native JSON format (`version` 1): score, max_score, one verdict per task, what confined the
+code, the seed of the random inputs, the versions. course/grading/writers.py turns it into every other format.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import course
+from course.grading.errors import CheckFailed, NotAttempted, StudentRaised
+from course.grading.manifest import CHECKS, Task, load_tasks
+from course.grading.run import Result, load_checks, run_task
+from course.grading.sandbox import Isolation, SandboxError, Worker, WorkerLost, Zygote, isolation
+from course.grading.student import MUTATED_MESSAGE, RNG_MESSAGE, Student
+from course.grading.submission import Submission
+from course.grading.values import NotData, decode, encode, plain
+
+SHARED_SECONDS = 0.5          # patience in a worker that has run another task of the same student before
+CALLBACK_BYTES = 256 << 20    # what a student's code may send to the functions passed in, per task
+CALLBACK_SECONDS = 60.0
+
+
+class Session:
+    """One submission's worker. It is kept while tasks pass in it and replaced after a failure; `fresh` says it is new."""
+
+    def __init__(self, zygote: Zygote, submission: Submission) -> None:
+        self._zygote, self.submission = zygote, submission
+        self._worker: Worker | None = None
+        self._memory = 0
+        self._loaded: set[str] = set()
+        self._broken: dict[str, CheckFailed] = {}          # files that cannot be imported, not even in a new worker
+        self.fresh = True
+        self.used = False
+
+    def begin(self, task: Task, fresh: bool = False) -> None:
+        """The next task. In a worker that has run another task it gets a moment only; a new one is then made for it."""
+        if fresh or self._memory != task.memory or (self._worker is not None and not self._worker.alive):
+            self.close()
+        self.fresh, self.used = self._worker is None, False
+        self._memory = task.memory
+        self._left = self._limit = task.timeout if self.fresh else min(task.timeout, SHARED_SECONDS)
+        self._callback_bytes, self._callback_seconds = CALLBACK_BYTES, CALLBACK_SECONDS
+
+    def close(self) -> None:
+        if self._worker is not None:
+            self._worker.close()
+            self._worker = None
+            self._loaded.clear()
+
+    def _ask(self, header: dict, buffers: list[bytes], callback: Any = None) -> tuple[dict, bytes]:
+        if self._worker is None:
+            self._worker = self._zygote.spawn(self._memory)
+        began, waited = time.monotonic(), self._callback_seconds
+        try:
+            return self._worker.ask(header, buffers, self._left, callback)
+        finally:
+            self._left -= time.monotonic() - began - (waited - self._callback_seconds)
+
+    def _load(self, file: str) -> None:
+        if file in self._broken:
+            raise self._broken[file]
+        try:
+            reply, _ = self._run(f"importing {file}", {"op": "load", "file": file}, [self.submission.files[file]], None)
+            if "error" in reply:
+                error = _claims(reply["error"])
+                raise CheckFailed(error["kind"] if error["kind"] in ("forbidden", "memory") else "import_error",
+                                  f"{file} cannot be imported: {error['names'][0]}: {error['text']}{_line(error)}")
+        except CheckFailed as failed:
+            if self.fresh:
+                self._broken[file] = failed          # do not hang or crash once more for every task of this file
+            raise
+        self._loaded.add(file)
+
+    def call(self, file: str, name: str, args: tuple, kwargs: dict, wrt: int | None) -> Any:
+        """The value that the function `name` of `file` returns. Raises NotAttempted or CheckFailed."""
+        self.used = True
+        if file not in self._loaded:
+            self._load(file)
+        callables: list[Callable] = []
+        tree, buffers = encode([list(args), kwargs], callables)
+        request = {"op": "call", "file": file, "name": name, "tree": tree}
+        if wrt is not None:
+            request["wrt"] = wrt
+        reply, data = self._run(name, request, buffers, callables)
+        if "error" in reply:
+            _raise(_claims(reply["error"]), file, name)
+        try:
+            value = decode(reply.get("tree"), data)
+        except (NotData, ValueError, RuntimeError, TypeError, RecursionError) as error:
+            self.close()
+            raise CheckFailed("crashed", f"{name}: the process that ran the code broke its connection to the grader"
+                              ) from error
+        if reply.get("mutated"):
+            raise CheckFailed("mutated_input", MUTATED_MESSAGE.format(name=name))
+        if reply.get("rng"):
+            raise CheckFailed("forbidden", RNG_MESSAGE.format(name=name))
+        if wrt is not None:
+            if type(value) is not list or len(value) != 2:
+                raise CheckFailed("crashed", f"{name}: no value and gradient came back")
+            return tuple(value)
+        return value
+
+    def _run(self, name: str, header: dict, buffers: list[bytes], callables: list[Callable] | None) -> tuple[dict, bytes]:
+        def callback(index: Any, tree: Any, data: bytes) -> tuple[dict, list[bytes]]:
+            self._callback_bytes -= len(data)
+            if self._callback_bytes < 0 or self._callback_seconds < 0:
+                raise CheckFailed("timeout", f"{name} gave too much work to a function that was passed in")
+            began = time.monotonic()
+            try:
+                if callables is None or type(index) is not int or not 0 <= index < len(callables):
+                    raise NotData("no such callable")
+                value = decode(tree, data)
+                if type(value) is not list or len(value) != 2 or type(value[0]) is not list or type(value[1]) is not dict:
+                    raise NotData("no arguments")
+                answer = callables[index](*value[0], **{str(k): v for k, v in value[1].items()})
+                more: list[Callable] = []
+                tree, buffers = encode(answer, more)
+                return {"tree": tree}, buffers
+            except CheckFailed:
+                raise
+            except Exception as error:
+                return {"error": f"the function that was passed in raised {type(error).__name__}: {plain(error, 300)}"}, []
+            finally:
+                self._callback_seconds -= time.monotonic() - began
+
+        try:
+            return self._ask(header, buffers, callback)
+        except WorkerLost as lost:
+            self.close()
+            if lost.cause == "timeout":
+                raise CheckFailed("timeout", f"{name} was stopped: {lost} ({self._limit:g} seconds for all calls of a task)"
+                                  ) from None
+            raise CheckFailed(lost.cause, f"{name}: {lost}") from None
+        except CheckFailed:
+            self.close()          # in the middle of a call: of no further use
+            raise
+
+
+def _claims(error: Any) -> dict[str, Any]:
+    """What a worker says about an exception, brought into the expected form whatever it sent."""
+    error = error if isinstance(error, dict) else {}
+    names = error.get("names")
+    names = [plain(n, 80) for n in names[:12]] if isinstance(names, list) else []
+    line = error.get("line")
+    return {"kind": plain(error.get("kind", "exception"), 30), "names": names or ["Exception"],
+            "text": plain(error.get("text", "")), "line": line if type(line) is int else 0,
+            "code": plain(error.get("code", ""), 120)}
+
+
+def _line(error: dict[str, Any]) -> str:
+    return f", line {error['line']}: `{error['code']}`" if error["line"] else ""
+
+
+def _raise(error: dict[str, Any], file: str, name: str) -> None:
+    kind = error["kind"]
+    if kind == "stub":
+        raise NotAttempted(f"{name} in {file} is still the stub")
+    if kind == "missing":
+        raise NotAttempted(f"{file} has no function {name}; keep the names of the stubs")
+    if kind == "not a function":
+        raise CheckFailed("wrong_type", f"{name} in {file} is not a function")
+    if kind == "forbidden":
+        raise CheckFailed("forbidden", f"{name}: {error['text']}{_line(error)}")
+    if kind == "memory":
+        raise CheckFailed("memory", f"{name} needs more memory than it may have: {error['text']}{_line(error)}")
+    raise StudentRaised(f"{name} raised {error['names'][0]}: {error['text']}{_line(error)}", tuple(error["names"]),
+                        error["text"])
+
+
+class IsolatedStudent(Student):
+    """The `student` of a check under `course grade`."""
+
+    def __init__(self, task: Task, check: str, seed: int, session: Session) -> None:
+        super().__init__(task, check, seed)
+        self._session, self._submission = session, session.submission
+
+    def _text(self, name: str) -> str | None:
+        data = self._file(name)
+        if data is None:
+            return None
+        try:
+            return data.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            raise CheckFailed("unreadable", f"{name} is not UTF-8 text; save it as UTF-8") from None
+
+    def _file(self, name: str) -> bytes | None:
+        if name in self._submission.problems:
+            raise CheckFailed("unreadable", f"{name} {self._submission.problems[name]}")
+        return self._submission.files.get(name)
+
+    def _call(self, name: str, args: tuple, kwargs: dict, wrt: int | None = None) -> Any:
+        file = f"{self._task.chapter}.py"
+        if self._file(file) is None:
+            raise NotAttempted(f"there is no {file}")
+        return self._session.call(file, name, args, kwargs, wrt)
+
+
+class Grader:
+    """Grades submissions one after the other, with one zygote. `seed` None draws a new one for every submission."""
+
+    def __init__(self, seed: int | None = None, checks: Path | str = CHECKS, found: Isolation | None = None) -> None:
+        self.seed = seed
+        self.isolation = found or isolation()
+        self.tasks = load_tasks(checks)
+        self.checks = load_checks(checks)
+        self.zygote = Zygote(self.isolation)
+        torch.set_num_threads(1)
+
+    def __enter__(self) -> Grader:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.zygote.close()
+
+    def grade(self, submission: Submission, progress: Callable[[dict[str, Any]], None] | None = None) -> dict[str, Any]:
+        """The report on one submission. `progress` is given the report so far after every task."""
+        seed = self.seed if self.seed is not None else int.from_bytes(os.urandom(6), "big")
+        began = time.monotonic()
+        results: list[Result] = []
+        session = Session(self.zygote, submission)
+        try:
+            for task in self.tasks.values():
+                results.append(self._task(task, seed, session))
+                if progress is not None:
+                    progress(self._report(submission, results, seed, began))
+        finally:
+            session.close()
+        return self._report(submission, results, seed, began)
+
+    def _task(self, task: Task, seed: int, session: Session) -> Result:
+        """One verdict. A task that does not pass in a worker that has run others is tried again in a worker of its own."""
+        checks = self.checks.get(task.id, [])
+
+        def attempt(fresh: bool) -> Result:
+            session.begin(task, fresh)
+            try:
+                return run_task(task, checks, lambda t, check: IsolatedStudent(t, check, seed, session))
+            except SandboxError as error:
+                return Result(task.id, 0.0, float(task.points), "failed", "grader_error", plain(error))
+
+        result = attempt(fresh=False)
+        if result.status == "failed" and session.used and not session.fresh:
+            result = attempt(fresh=True)
+        if result.status == "failed" and session.used:
+            session.close()
+        return result
+
+    def _report(self, submission: Submission, results: Iterable[Result], seed: int, began: float) -> dict[str, Any]:
+        tasks = [result.as_dict() for result in results]
+        for task in list(self.tasks.values())[len(tasks):]:
+            tasks.append(Result(task.id, 0.0, float(task.points), "failed", "grader_error",
+                                "grading ended before this task was reached").as_dict())
+        for entry in tasks:
+            entry["title"] = self.tasks[entry["id"]].title
+        return {
+            "version": 1,
+            "submission": {"name": submission.name, "sha256": submission.digest},
+            "score": sum(entry["score"] for entry in tasks),
+            "max_score": sum(entry["max_score"] for entry in tasks),
+            "tasks": tasks,
+            "sandbox": self.isolation.report(),
+            "seed": seed,
+            "versions": {"course": course.__version__, "torch": torch.__version__, "python": platform.python_version()},
+            "seconds": round(time.monotonic() - began, 3),
+            "notes": list(submission.notes),
+        }

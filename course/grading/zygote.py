@@ -1,0 +1,388 @@
+"""The untrusted side. A process that has torch loaded and forks one confined worker each time the grader asks.
+
+Run as `python -I -S -B zygote.py CONFIG FD`; it knows nothing of the course, of the checks or of any expected value. A
+worker inherits its memory, so nothing may be here that a student's code should not see. Whatever a worker says about
+itself (its errors, whether it changed its arguments) is a claim: it makes feedback, and never earns a point.
+
+Between grader and worker: frames of a JSON header and raw bytes, see `frame` below and course/grading/values.py.
+"""
+
+from __future__ import annotations
+
+import builtins
+import gc
+import importlib.util
+import json
+import linecache
+import os
+import signal
+import socket
+import struct
+import sys
+import time
+import types
+from typing import Any
+
+
+def words(text: str) -> list[str]:
+    return text.split()
+
+
+ALLOWED = frozenset(words(
+    "torch numpy math cmath random itertools functools collections dataclasses typing types enum abc operator numbers "
+    "fractions decimal statistics string re textwrap copy warnings contextlib bisect heapq time datetime sys json "
+    "__future__ typing_extensions einops pprint keyword array struct zlib hashlib unicodedata calendar graphlib "
+    "reprlib secrets"))
+PRELOADED = words(
+    "__future__ abc array base64 bisect calendar cmath collections.abc concurrent.futures contextlib copy dataclasses "
+    "datetime decimal difflib dis encodings.idna encodings.latin_1 encodings.ascii encodings.utf_16 enum fractions functools "
+    "graphlib hashlib heapq inspect itertools json keyword linecache math numbers operator pprint random re reprlib "
+    "secrets statistics string struct textwrap time token tokenize traceback types typing unicodedata warnings zlib "
+    "numpy.fft numpy.linalg numpy.random torch.nn.functional torch.linalg torch.fft torch.special torch.autograd "
+    "torch.distributions")
+
+
+class Forbidden(ImportError):
+    """Student code used a module or a function that it may not use."""
+
+
+def refuse(what: str) -> Any:
+    raise Forbidden(f"{what} may not be used here: only torch, numpy, math and the computing parts of the standard library")
+
+
+def _stand_in() -> type:
+    """A class of stand-ins for forbidden modules: importing one is no harm to other tasks, using one is refused."""
+    def use(self, *args: Any, **kwargs: Any) -> Any:
+        return refuse(object.__getattribute__(self, "_name"))
+
+    def attribute(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return StandIn(f"{object.__getattribute__(self, '_name')}.{name}")
+
+    names = words("call getitem setitem delitem iter next bool len contains eq ne lt le gt ge enter exit add radd sub rsub "
+                  "mul "
+                  "rmul truediv rtruediv floordiv mod pow neg matmul rmatmul int float index mro_entries array or ror and str "
+                  "format fspath")
+    methods: dict[str, Any] = {f"__{n}__": use for n in names}
+    methods |= {"__getattr__": attribute, "__hash__": use, "__init__": lambda self, name: self.__dict__.update(_name=name)}
+    return type("StandIn", (), methods)
+
+
+StandIn = _stand_in()
+
+
+def guarded_builtins() -> dict[str, Any]:
+    """The builtins that a student's module sees. This is advice for the honest; the kernel does the enforcing."""
+    real = builtins.__import__
+
+    def guarded(name, globals=None, locals=None, fromlist=(), level=0):
+        if level == 0 and name.partition(".")[0] in ALLOWED:
+            return real(name, globals, locals, fromlist, level)
+        if level or (fromlist and "*" in fromlist):
+            refuse(f"from {'.' * level}{name} import ...")
+        stand_in = StandIn(name if fromlist else name.partition(".")[0])
+        return stand_in
+
+    def refused(name: str):
+        return lambda *args, **kwargs: refuse(f"{name}()")
+
+    return dict(vars(builtins), __import__=guarded, **{n: refused(n) for n in ("open", "input", "breakpoint", "help", "exit",
+                                                                           "quit")})
+
+
+# ---------------------------------------------------------------- frames
+
+def read_exactly(fd: int, size: int) -> bytes:
+    data = bytearray()
+    while len(data) < size:
+        piece = os.read(fd, min(1 << 20, size - len(data)))
+        if not piece:
+            os._exit(0)
+        data += piece
+    return bytes(data)
+
+
+def receive(fd: int) -> tuple[dict, bytes]:
+    header, payload = struct.unpack("<II", read_exactly(fd, 8))
+    return json.loads(read_exactly(fd, header)), read_exactly(fd, payload)
+
+
+def frame(fd: int, header: dict, buffers: list[bytes] = ()) -> None:      # type: ignore[assignment]
+    head = json.dumps(header).encode()
+    payload = b"".join(buffers)
+    view = memoryview(struct.pack("<II", len(head), len(payload)) + head + payload)
+    while view:
+        view = view[os.write(fd, view[:1 << 20]):]
+
+
+# ---------------------------------------------------------------- the worker
+
+def work(inbox: int, outbox: int, values: Any) -> None:
+    """Answer `load` and `call` requests until the grader ends this process."""
+    import numpy
+    import torch
+
+    modules: dict[str, dict] = {}
+    sources: dict[str, list[str]] = {}
+
+    def said(error: BaseException, file: str) -> dict:
+        """An exception as data."""
+        try:
+            kind = "exception"
+            names = [str(c.__name__)[:80] for c in type(error).__mro__[:12] if c is not object]
+            text = values.plain("called exit()" if isinstance(error, SystemExit) else error)
+            lowered = text.lower()
+            if isinstance(error, NotImplementedError):
+                kind = "stub"
+            elif isinstance(error, Forbidden | PermissionError):
+                kind = "forbidden"
+                if isinstance(error, PermissionError):
+                    text = f"the machine refused it ({text})"
+            elif isinstance(error, MemoryError) or (
+                    isinstance(error, RuntimeError) and ("allocate memory" in lowered or "not enough memory" in lowered)):
+                kind = "memory"
+            line, trace = 0, error.__traceback__
+            if isinstance(error, SyntaxError):
+                line = error.lineno or 0
+            while trace is not None:
+                if trace.tb_frame.f_code.co_filename == file:
+                    line = trace.tb_lineno
+                trace = trace.tb_next
+            code = sources[file][line - 1] if 0 < line <= len(sources.get(file, ())) else ""
+            return {"kind": kind, "names": names, "text": text, "line": line, "code": values.plain(code, 120)}
+        except BaseException:
+            return {"kind": "exception", "names": ["Exception"], "text": "(no readable text)", "line": 0, "code": ""}
+
+    def load(name: str, source: bytes) -> dict:
+        file = name
+        lines = source.decode("utf-8", "replace").splitlines(True)
+        sources[file] = lines
+        linecache.cache[file] = (len(source), None, lines, file)
+        module = types.ModuleType(f"exercises_{name.removesuffix('.py')}")
+        module.__dict__.update(__file__=file, __builtins__=guarded_builtins())
+        sys.modules[module.__name__] = module
+        try:
+            exec(compile(source, file, "exec"), module.__dict__)
+        except BaseException as error:
+            return {"error": said(error, file)}
+        modules[name] = module.__dict__
+        return {}
+
+    def call(request: dict, payload: bytes) -> tuple[dict, list[bytes]]:
+        function = modules[request["file"]].get(request["name"])
+        if function is None:
+            return {"error": {"kind": "missing"}}, []
+        if not callable(function) or isinstance(function, StandIn):
+            return {"error": {"kind": "not a function"}}, []
+
+        def callback(index: int) -> Any:
+            def ask(*args: Any, **kwargs: Any) -> Any:
+                tree, buffers = values.encode([list(args), kwargs])
+                frame(outbox, {"id": request["id"], "callback": index, "tree": tree}, buffers)
+                answer, data = receive(inbox)
+                if "error" in answer:
+                    raise RuntimeError(answer["error"])
+                return values.decode(answer["tree"], data, callback)
+            return ask
+
+        args, kwargs = values.decode(request["tree"], payload, callback)
+        before, wrt = snapshot([args, kwargs]), request.get("wrt")
+        if wrt is not None:
+            args = [*args[:wrt], args[wrt].clone().requires_grad_(), *args[wrt + 1:]]
+        states = torch.get_rng_state(), numpy.random.get_state()[1:3]
+        try:
+            result = function(*args, **kwargs)
+            gradient = None
+            if wrt is not None and type(result) is torch.Tensor and result.requires_grad:
+                (gradient,) = torch.autograd.grad(result.sum(), args[wrt], allow_unused=True)
+            tree, buffers = values.encode(result if wrt is None else [result, gradient])
+        except BaseException as error:
+            return {"error": said(error, request["file"])}, []
+        after = torch.get_rng_state(), numpy.random.get_state()[1:3]
+        rng = not torch.equal(states[0], after[0]) or states[1][1] != after[1][1] or (states[1][0] != after[1][0]).any()
+        return {"tree": tree, "mutated": snapshot([args, kwargs]) != before, "rng": bool(rng)}, buffers
+
+    def snapshot(value: Any) -> Any:
+        if type(value) is torch.Tensor:
+            flat = value.detach().contiguous().reshape(-1)
+            return tuple(value.shape), str(value.dtype), flat.view(torch.uint8).numpy().tobytes() if value.numel() else b""
+        if type(value) is numpy.ndarray:
+            return value.shape, str(value.dtype), value.tobytes()
+        if type(value) in (list, tuple):
+            return [snapshot(item) for item in value]
+        if type(value) is dict:
+            return [(key, snapshot(item)) for key, item in value.items()]
+        if type(value) is types.SimpleNamespace:
+            return snapshot(vars(value))
+        return repr(value) if type(value) in (int, float, str, bool, type(None)) else type(value).__name__
+
+    while True:
+        request, payload = receive(inbox)
+        try:
+            if request["op"] == "load":
+                answer, buffers = load(request["file"], payload), []
+            else:
+                answer, buffers = call(request, payload)
+        except BaseException as error:
+            answer, buffers = {"error": said(error, request.get("file", ""))}, []
+        frame(outbox, dict(answer, id=request["id"]), buffers)
+
+
+def confine_worker(confine: Any, config: dict, request: dict) -> None:
+    """Every layer that works here, in the order in which each still can be applied."""
+    layers = config["layers"]
+    confine.prctl(confine.PR_SET_PDEATHSIG, signal.SIGKILL)
+    os.chdir("/")
+    ruleset = config.get("ruleset")
+    if "rlimits" in layers:
+        confine.rlimits(request["memory"], request["cpu"], config["output"], config["processes"] if "uid" in layers else 0)
+    if "uid" in layers:
+        confine.become(request["uid"])
+        confine.prctl(confine.PR_SET_PDEATHSIG, signal.SIGKILL)          # a change of user clears it
+    elif "capabilities" in layers:
+        confine.drop_capabilities()
+    confine.prctl(confine.PR_SET_DUMPABLE, 0)
+    confine.prctl(confine.PR_SET_NO_NEW_PRIVS, 1)
+    if "landlock" in layers:
+        confine.landlock(ruleset)
+    if "seccomp" in layers:
+        confine.seccomp(no_open="landlock" not in layers)
+
+
+# ---------------------------------------------------------------- the zygote
+
+def load_beside(name: str) -> Any:
+    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), f"{name}.py")
+    spec = importlib.util.spec_from_file_location(f"_{name}", path)
+    module = importlib.util.module_from_spec(spec)      # type: ignore[arg-type]
+    sys.modules[module.__name__] = module
+    spec.loader.exec_module(module)      # type: ignore[union-attr]
+    return module
+
+
+def threads() -> int:
+    with open("/proc/self/status") as status:
+        return int(status.read().split("Threads:")[1].split()[0])
+
+
+def sweep(worker: int) -> int:
+    """Kill the worker and whatever it left behind; its wait status."""
+    status = 0
+    if os.getpid() == 1:
+        os.kill(-1, signal.SIGKILL)          # our own pid namespace: everything in it is ours
+    else:
+        os.kill(worker, signal.SIGKILL)
+    for _ in range(200):
+        while True:
+            try:
+                pid, how = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return status
+            if pid == 0:
+                break
+            if pid == worker:
+                status = how
+        try:          # orphans come to us, their subreaper
+            with open(f"/proc/self/task/{os.getpid()}/children") as handle:
+                for child in handle.read().split():
+                    os.kill(int(child), signal.SIGKILL)
+        except OSError:
+            pass
+        time.sleep(0.001)
+    return status
+
+
+def main() -> None:
+    config = json.loads(sys.argv[1])
+    control = socket.socket(fileno=int(sys.argv[2]))
+    confine = load_beside("confine")
+    confine.prctl(confine.PR_SET_PDEATHSIG, signal.SIGKILL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)          # Ctrl-C is for the grader, which then closes our socket
+    if "namespaces" in config["layers"]:
+        confine.unshare(config["namespaces"])
+        inner = os.fork()
+        if inner:
+            control.close()
+            os.waitpid(inner, 0)
+            os._exit(0)
+        confine.prctl(confine.PR_SET_PDEATHSIG, signal.SIGKILL)
+        if config["cover"]:
+            confine.uncover(config["cover"], config["mounts"])
+    confine.prctl(confine.PR_SET_CHILD_SUBREAPER, 1)
+    if os.getpid() == 1:          # a private /proc, so that this pid namespace sees itself
+        try:
+            confine._mount("none", "/", None, confine.MS_REC | confine.MS_PRIVATE)
+            confine._mount("proc", "/proc", "proc", 14)
+        except OSError:
+            pass
+
+    sys.path += config["path"]
+    for name in PRELOADED:
+        __import__(name)
+    import numpy
+    import torch
+    values = load_beside("values")
+    torch.set_num_threads(1)
+    torch.set_num_interop_threads(1)
+    x = torch.rand(1, 1, 8, 8, requires_grad=True)          # whatever is set up at first use is set up here, once
+    torch.nn.functional.conv2d(torch.nn.functional.silu(x), torch.rand(1, 1, 3, 3)).softmax(-1).sum().backward()
+    torch.cumprod(torch.rand(64), 0) @ torch.rand(64, 2)
+    torch.linalg.eigh(torch.eye(3))
+    torch.linalg.svd(torch.eye(3)), torch.fft.fft(torch.rand(8))
+    torch.einsum("ij->j", x[0, 0]), repr(torch.rand(3)), torch.rand(3).numpy().sum(), numpy.linalg.svd(numpy.eye(3)), numpy.random.get_state()
+    torch.Generator().manual_seed(0)
+    gc.collect()
+    gc.freeze()
+    if threads() != 1:
+        raise RuntimeError(f"torch has started {threads()} threads; a fork would not be safe")
+    control.send(b"ready")
+
+    while True:
+        message, fds, _, _ = socket.recv_fds(control, 4096, 3)
+        if not message:
+            if os.getpid() == 1:
+                os.kill(-1, signal.SIGKILL)
+            os._exit(0)
+        request = json.loads(message)
+        if "end" in request:
+            control.send(str(sweep(request["end"])).encode())
+            continue
+        config["ruleset"] = confine.landlock_ruleset(config["read"]) if "landlock" in config["layers"] else None
+        pid = os.fork()
+        if pid == 0:
+            try:
+                os.setsid()
+                inbox, outbox, log = 3, 4, 5
+                high = [os.dup2(fd, 100 + i) for i, fd in enumerate(fds)]
+                if config["ruleset"] is not None:
+                    config["ruleset"] = os.dup2(config["ruleset"], 103)
+                os.closerange(3, 100)
+                os.closerange(104, 65536)
+                for fd, to in zip(high, (inbox, outbox, log), strict=True):
+                    os.dup2(fd, to)
+                    os.close(fd)
+                os.dup2(log, 1)
+                os.dup2(log, 2)
+                os.close(log)
+                nothing = os.open("/dev/null", os.O_RDONLY)
+                os.dup2(nothing, 0)
+                os.close(nothing)
+                signal.signal(signal.SIGINT, signal.SIG_DFL)
+                confine_worker(confine, config, request)
+                sys.argv[:] = [""]
+                config.clear()
+                work(inbox, outbox, values)
+            except BaseException as error:
+                os.write(2, f"worker could not start: {error!r}".encode()[:1000])
+            finally:
+                os._exit(3)
+        for fd in fds:
+            os.close(fd)
+        if config["ruleset"] is not None:
+            os.close(config["ruleset"])
+        control.send(str(pid).encode())
+
+
+if __name__ == "__main__":
+    main()
