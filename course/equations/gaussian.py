@@ -1,0 +1,557 @@
+r"""Whether a line about the Gaussian diffusion is true. What its symbols mean is declared in closed_forms.py.
+
+An equation is an *identity* when both sides are the same number, vector or log-density in exact arithmetic (algebra.py), for
+every schedule, every t >= 2, all x and all dimensions; when a sum or product has no closed form, for t = 2, 3, 4, and the
+outcome says so. It is *refuted* only by exact numbers at which the sides differ.
+
+Two sides that differ as formulas may still say the same about distributions: "x_t = sqrt(alpha_t) x_{t-1} + sqrt(beta_t) z".
+Such a line is true *in law*: both sides are Gaussian with the same mean and variance given the variables on the right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+
+from . import tree
+from .closed_forms import (
+    LETTERS,
+    Concrete,
+    Gaussian,
+    Meaning,
+    Norm,
+    NotSaid,
+    Positive,
+    Scalar,
+    Vector,
+    is_noise,
+    name_of,
+    rank,
+    room,
+    shifted,
+)
+from .tree import KL, Add, Apply, Big, Density, Index, Law, Mul, Node, Normal, Num, Range, Sym
+
+# ---------------------------------------------------------------------------------------------------- deciding
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What is known about one relation. kind: "identity", "bound", "refuted" or "undecided".
+
+    steps: None when the proof is for every t, else the values of t (or T) for which the line was decided.
+    where: at a refutation, what each symbol was set to; left, right: the exact values of the two sides there.
+    """
+
+    kind: str
+    reason: str
+    steps: tuple[int, ...] | None = None
+    where: dict[str, str] = field(default_factory=dict)
+    left: str = ""
+    right: str = ""
+
+
+def decide(left: Node, relation: str, right: Node) -> Outcome:
+    """Whether `left relation right` holds for all schedules, all t >= 2, all x, all dimensions."""
+    from .algebra import Beyond, Full, Undefined
+
+    if relation in {"~=", "->"}:
+        return Outcome("undecided", "an approximation or a limit is not a claim this checker can decide")
+    if relation in {"=:", ":="}:
+        relation = "="
+    line = tree.Chain((left, right), (relation,))
+    try:
+        if name := _defines(left, relation, right):
+            return Outcome(
+                "undecided", f"{name} is not declared in this setting: the line gives it a meaning, it claims nothing"
+            )
+        for roots in (5, 10, 24):
+            try:
+                return _decide(line, room(roots))
+            except Concrete:
+                return _concretely(line, room(2 * roots))
+            except Full:
+                continue
+        raise Beyond("more than 24 different roots or logarithms")
+    except NotSaid as problem:
+        return Outcome("undecided", str(problem))
+    except (Beyond, RecursionError) as problem:
+        return Outcome("undecided", f"beyond the exact arithmetic: {problem}")
+    except Undefined as problem:
+        return Outcome("refuted", f"the line has no value: {problem}")
+
+
+def _defines(left: Node, relation: str, right: Node) -> str:
+    """The symbol without declared meaning that stands alone on one side, if the line is only its definition."""
+    if relation != "=":
+        return ""
+    for one, other in ((left, right), (right, left)):
+        head = one.head if isinstance(one, Apply) else one
+        if not isinstance(head, Sym) or head.name in {"I", "d", "pi", "e"} or any(n == head for n in tree.walk(other)):
+            continue
+        declared = {"alpha", "beta", "SNR", "x"} | (
+            {"v", "mu", "s"} if head.labels or head.marks or head.name == "v" else set()
+        )
+        if (
+            head.name not in declared
+            and not (head.name == "epsilon" and len(head.marks) == 0)
+            and not (
+                head.name in {"sigma", "Sigma"}
+                and ({"q", "theta"} & set(head.labels) or any(isinstance(n, Sym) and n.name == "eta" for n in tree.walk(other)))
+            )
+        ):
+            return tree.latex(one)
+    return ""
+
+
+def _sides(m: Meaning, line: tree.Chain):
+    """Both sides as values of one kind."""
+    left, right = line.terms
+    bare = [isinstance(n, Normal) and n.x is None for n in (left, right)]
+    if any(bare) and line.relations[0] != "~":
+        return m.law(left), m.law(right)
+    a, b = m.value(left), m.value(right)
+    a, b = (Vector({}) if isinstance(o, Vector) and isinstance(v, Scalar) and not v.parts else v for v, o in ((a, b), (b, a)))
+    a, b = (v.square if isinstance(v, Norm) else v for v in (a, b))
+    if isinstance(a, Positive) or isinstance(b, Positive):
+        return Positive(m.log_of(a)), Positive(m.log_of(b))
+    if m.dimension_one and {type(a), type(b)} == {Scalar, Vector}:
+        raise NotSaid("a mean or an x stands alone where a number is needed; write squares, or I and d")
+    if type(a) is not type(b):
+        raise NotSaid(f"a {type(a).__name__.lower()} is compared with a {type(b).__name__.lower()}")
+    return a, b
+
+
+def _difference(m: Meaning, a, b) -> dict:
+    """The coefficients of left - right that are not zero; empty when the sides are equal."""
+    if isinstance(a, Gaussian):
+        out = dict(m.combine((m.k.one, a.mean), (-m.k.one, b.mean)).parts)
+        return out if m.k.zero_test(a.variance - b.variance) else {**out, "variance": a.variance - b.variance}
+    if isinstance(a, Vector):
+        return m.combine((m.k.one, a), (-m.k.one, b)).parts
+    if isinstance(a, Positive):
+        a, b = a.log, b.log
+    elif a.parts and b.parts and a.matrix != b.matrix:
+        return {"I": m.k.one}
+    return m.plus((m.k.one, a), (-m.k.one, b)).parts
+
+
+def _decide(line: tree.Chain, algebra) -> Outcome:
+    relation = line.relations[0]
+    m = Meaning(line, algebra)
+    if relation == "~":
+        return _distributed(m, line)
+    constants = [n for n in m.free if n in {"C", r"\mathrm{const}", r"\mathrm{const.}"}]
+    a, b = _sides(m, line)
+    gap = _difference(m, a, b)
+    real = " where its roots are real" if m.k.assumed else ""
+    if relation == "propto":
+        return _proportional(m, line, gap)
+    if relation in {"=", "!="} and constants:
+        rest = {key for key in gap if isinstance(key, tuple) and any(n in m.networks for atom in key for n in atom)}
+        if not m.networks:
+            return Outcome("undecided", f"{constants[0]} is a free constant, so the line says nothing")
+        if not rest:
+            return Outcome(
+                "identity", f"both sides differ by something that does not depend on the network, called {constants[0]}"
+            )
+    if relation == "=" and not gap:
+        return Outcome("identity", f"both sides are the same formula for every t >= 2{real}")
+    if relation == "=" and isinstance(a, Vector) and (law := _in_law(line, algebra)):
+        return Outcome("identity", law)
+    if relation in {">=", "<=", ">", "<"}:
+        return _bound(m, line, a, b, gap, algebra)
+    if relation == "!=":
+        return Outcome(
+            "undecided" if gap else "refuted", "the sides are equal" if not gap else "inequality of formulas is not decided"
+        )
+    return _refute(line, "=", algebra) or Outcome(
+        "undecided", "the sides are different formulas, and no values were found at which they differ"
+    )
+
+
+def _concretely(line: tree.Chain, algebra) -> Outcome:
+    """Decide the line for several numbers of steps, every sum and product written out."""
+    names = {i.var for n in tree.walk(line) for i in _all_indices(n)} | {
+        n.name for n in tree.walk(line) if isinstance(n, Sym) and n.name in LETTERS and not n.sub and not n.marks
+    }
+    bound = {n.var for n in tree.walk(line) if isinstance(n, Big)}
+    free = sorted((names & LETTERS.keys()) - bound - {""}, key=lambda v: LETTERS[v])
+    if not free:
+        raise NotSaid("a sum or product without a limit")
+    outcomes, steps = [], []
+    for low in (2, 3, 4):
+        values = {v: low + k for k, v in enumerate(free)}
+        try:
+            outcome = _decide(_ground(line, values), algebra)
+        except Concrete:
+            raise NotSaid("a sum or product whose limits are not said") from None
+        if outcome.kind == "refuted":
+            said = ", ".join(f"{v} = {n}" for v, n in values.items())
+            return replace(
+                outcome,
+                where={**{v: str(n) for v, n in values.items()}, **outcome.where},
+                reason=f"at {said}: {outcome.reason}",
+                steps=(low,),
+            )
+        outcomes.append(outcome)
+        steps.append(values[free[-1]])
+    kinds = {o.kind for o in outcomes}
+    if "undecided" in kinds:
+        return next(o for o in outcomes if o.kind == "undecided")
+    said = ", ".join(map(str, steps))
+    return Outcome(
+        "bound" if "bound" in kinds else "identity",
+        f"computed exactly for {free[-1]} = {said}; not proved for every {free[-1]}",
+        tuple(steps),
+    )
+
+
+def _all_indices(node: Node) -> Iterator[Index]:
+    if isinstance(node, Index):
+        yield node
+    if isinstance(node, Range | Big):
+        yield from (i for i in (node.low, node.high) if i)
+
+
+def _ground(node: Node, values: dict[str, int]) -> Node:
+    """The formula with numbers for the letters, ranges, sums and products written out."""
+
+    def index(i: Index) -> Index:
+        return Index("", values[i.var] + i.shift) if i.var in values else i
+
+    def spread(s: Sym) -> tuple[Sym, ...]:
+        for at, i in enumerate(s.sub):
+            if isinstance(i, Range) and i.low and i.high:
+                low, high = index(i.low), index(i.high)
+                if low.var or high.var:
+                    raise NotSaid("a range without numbers")
+                return tuple(
+                    replace(s, sub=(*s.sub[:at], Index("", k), *s.sub[at + 1 :])) for k in range(low.shift, high.shift + 1)
+                )
+        return (replace(s, sub=tuple(index(i) if isinstance(i, Index) else i for i in s.sub)),)
+
+    match node:
+        case Sym(name, (), (), ()) if name in values:
+            return Num(Fraction(values[name]))
+        case Sym():
+            return spread(node)[0] if len(spread(node)) == 1 else node
+        case Law(names, dist):
+            return Law(
+                tuple(
+                    s if s.name in values and not s.sub else g for s in names for g in ((s,) if s.name in values else spread(s))
+                ),
+                None if dist is None else _ground(dist, values),
+            )
+        case Density(letter, args, given, labels):
+            return Density(
+                letter, tuple(g for s in args for g in spread(s)), tuple(g for s in given for g in spread(s)), labels
+            )
+        case Big(kind, var, low, high, body):
+            if low is None or high is None:
+                raise NotSaid("a sum or product whose limits are not said")
+            low, high = index(low), index(high)
+            if low.var or high.var or high.shift - low.shift > 12:
+                raise NotSaid("a sum or product whose limits are not said")
+            parts = tuple(_ground(body, {**values, var: k}) for k in range(low.shift, high.shift + 1))
+            if not parts:
+                return Num(Fraction(0 if kind == "sum" else 1))
+            return parts[0] if len(parts) == 1 else Add(parts) if kind == "sum" else Mul(parts)
+    return tree.rebuild(node, lambda child: _ground(child, values))
+
+
+def _distributed(m: Meaning, line: tree.Chain) -> Outcome:
+    """x ~ law: the law that the setting gives x, given the x's that the mean mentions."""
+    left, right = line.terms
+    law = m.law(right)
+    if not isinstance(left, Sym):
+        raise NotSaid("on the left of ~ stands one variable")
+    if is_noise(left) or left.name == "z":
+        right_law = not law.mean.parts and m.k.zero_test(law.variance - m.k.one)
+        return (
+            Outcome("identity", "the noise is standard normal by definition")
+            if right_law
+            else Outcome("refuted", "the noise is standard normal: mean 0, covariance I")
+        )
+    where = m.places((left,))[0]
+    if isinstance(right, Density):
+        return (
+            Outcome("identity", "by definition")
+            if law.of == name_of("x", where)
+            else Outcome("refuted", f"this is the law of {law.of}")
+        )
+    given = [i for i in (Index("", 0), *m.points) if name_of("x", i) in law.mean.parts]
+    true = (
+        m.density_law(Density("q", (left,), tuple(Sym("x", (i,)) for i in given)))
+        if given
+        else m.density_law(Density("p", (left,)))
+    )
+    return _refute_laws(m, true, law) or Outcome("identity", "the mean and the variance are the ones of the setting")
+
+
+def _refute_laws(m: Meaning, true: Gaussian, law: Gaussian) -> Outcome | None:
+    gap = _difference(m, true, law)
+    if not gap:
+        return None
+    what = "variance" if set(gap) == {"variance"} else "mean"
+    values = Values(m)
+    a, b = (values.scalar(m.scalar(g.variance)) if what == "variance" else values.vector(g.mean) for g in (true, law))
+    return Outcome("refuted", f"the {what} is another one", where=values.shown, left=show(a), right=show(b))
+
+
+def _proportional(m: Meaning, line: tree.Chain, gap: dict) -> Outcome:
+    first = next((n for n in tree.walk(line) if isinstance(n, Density) and n.args), None)
+    if first is None:
+        raise NotSaid("proportional as a function of what?")
+    name = name_of("x", m.places(first.args[:1])[0])
+    left = {key for key in gap if any(m._depends(n, name) for atom in key for n in atom)}
+    if not left:
+        return Outcome("identity", f"the sides differ by a factor without {name}")
+    return Outcome("refuted", f"the ratio of the sides still depends on {name}")
+
+
+def _bound(m: Meaning, line: tree.Chain, a, b, gap: dict, algebra) -> Outcome:
+    relation = line.relations[0]
+    if isinstance(a, Vector | Gaussian):
+        raise NotSaid("vectors are not ordered")
+    if not gap:
+        return Outcome("refuted", "the sides are equal") if relation in "<>" else Outcome("identity", "both sides are equal")
+    up = relation in {">=", ">"}
+    large, small = line.terms if up else line.terms[::-1]
+    if relation in {">=", "<="} and isinstance(large, KL) and small == Num(Fraction(0)):
+        return Outcome("bound", "a KL divergence is never negative (Gibbs)")
+    if isinstance(a, Positive):
+        a, b = a.log, b.log
+    form = m.plus((m.k.one if up else -m.k.one, a), (-m.k.one if up else m.k.one, b))
+    if _never_negative(m, form) and (relation in {">=", "<="} or m.k.sign(form.parts.get((), m.k.zero)) == 1):
+        return Outcome("bound", "the difference of the sides is a sum of positive terms")
+    return _refute(line, relation, algebra) or Outcome("undecided", "neither a proof nor values at which it fails were found")
+
+
+def _never_negative(m: Meaning, form: Scalar) -> bool:
+    """Whether constant + quadratic form in the vectors is seen to be nonnegative: by Gaussian elimination, pivot by pivot."""
+    parts = dict(form.parts)
+    if m.k.sign(parts.pop((), m.k.zero)) not in {0, 1} or any(
+        len(key) != 1 or len(key[0]) != 2 or key[0][0] == "log q" for key in parts
+    ):
+        return False
+    names = sorted({n for ((u, v),) in parts for n in (u, v)})
+    half = m.k.number(Fraction(1, 2))
+    rows = {
+        u: {
+            v: parts.get(((u, u),), m.k.zero) if u == v else half * parts.get((tuple(sorted((u, v))),), m.k.zero) for v in names
+        }
+        for u in names
+    }
+    while names:
+        pivot = names.pop(0)
+        sign = m.k.sign(rows[pivot][pivot])
+        if sign == 0 and all(m.k.zero_test(rows[pivot][v]) for v in names):
+            continue
+        if sign != 1:
+            return False
+        for u in names:
+            for v in names:
+                rows[u][v] = rows[u][v] - m.k.divide(rows[u][pivot] * rows[pivot][v], rows[pivot][pivot])
+    return True
+
+
+# ---------------------------------------------------------------------------------------------------- in law
+
+
+def _in_law(line: tree.Chain, algebra) -> str:
+    """The reason why both sides are equal in law, or "" when they are not."""
+    from .algebra import Beyond, Undefined
+
+    for loose in (True, False):
+        m = Meaning(line, algebra)
+        m.loose = loose
+        try:
+            a, b = (m.value(n) for n in line.terms)
+            if isinstance(a, Vector) and isinstance(b, Vector):
+                found = _same_law(m, a, b) or _same_law(m, b, a)
+                if found:
+                    return found
+        except (NotSaid, Beyond, Undefined):
+            continue
+    return ""
+
+
+def _same_law(m: Meaning, a: Vector, b: Vector) -> str:
+    k = m.k
+    noise = {n for n in (*a.parts, *b.parts) if n in m.noises or n.split("_")[0] == "z"}
+    equal = {n for n in a.parts.keys() & b.parts.keys() if k.zero_test(a.parts[n] - b.parts[n])}
+    left, right = ({n: c for n, c in v.parts.items() if n not in equal} for v in (a, b))
+    if left.keys() & right.keys() & noise:
+        return ""
+    variances = []
+    for side in (left, right):
+        total = k.zero
+        for n in noise & side.keys():
+            total += side.pop(n) ** 2
+        variances.append(total)
+    at = {name_of("x", i): i for i in (Index("", 0), *m.points)}
+    if not left and not right:
+        return "equal in law: the noises add up to the same variance" if k.zero_test(variances[0] - variances[1]) else ""
+    if len(left) != 1 or next(iter(left)) not in at or not right:
+        return ""
+    ((name, c),) = left.items()
+    i, given = at[name], [at[n] for n in right if n in at]
+    nets = [n for n in right if n not in at]
+    if any(n not in m.networks for n in nets):
+        return ""
+    target = Vector(right)
+    if not nets and (all(rank(g) < rank(i) for g in given) or Index("", 0) in given):
+        law = m.forward_law(i, given)
+        if not _difference(
+            m,
+            replace(law, mean=m.combine((c, law.mean)), variance=c * c * law.variance + variances[0]),
+            Gaussian(name, target, variances[1]),
+        ):
+            known = ", ".join(name_of("x", g) for g in given)
+            return f"equal in law: both sides are Gaussian with the same mean and variance given {known}"
+    now = shifted(i, 1)
+    if (
+        now not in at.values()
+        or not k.zero_test(variances[0])
+        or not k.zero_test(c - k.one)
+        or not set(given) <= {now, Index("", 0)}
+    ):
+        return ""
+    variance = variances[1]
+    if nets:
+        eps = m.network(now)
+        if set(nets) != set(eps.parts):
+            return ""
+        clean = m.clean_of(now, eps)
+        choices = (k[name_of("sigma", now)] ** 2 if not m.eta else m.sigma(now) ** 2, k.one - m.alpha(now), m.beta_tilde(now))
+        if any(k.zero_test(variance - v) for v in choices) and not m.combine((k.one, target), (-k.one, m.mu_theta(now))).parts:
+            return "the sampling step of DDPM: mean mu_theta and variance sigma_t^2, as the setting declares p(x_{t-1} | x_t)"
+    elif set(given) == {now, Index("", 0)}:
+        eps, clean = m.noise_of(now), m.x(Index("", 0))
+    else:
+        return ""
+    if not m.combine((k.one, target), (-k.one, m.ddim_mean(now, variance, clean, eps))).parts:
+        return "the step of DDIM with this variance (Song et al. 2021, equation 12)"
+    return ""
+
+
+# ---------------------------------------------------------------------------------------------------- counterexamples
+
+ROOTS_OF_BAR = (("24/25", "4/5", "3/5", "5/13", "7/25", "8/65"), ("15/17", "12/13", "8/17", "20/101", "9/41", "1/9"))
+
+
+class Values:
+    """Exact numbers for every symbol of a line."""
+
+    def __init__(self, m: Meaning, attempt: int = 0):
+        import sympy
+
+        self.m, self.sympy = m, sympy
+        roots = [Fraction(r) for r in ROOTS_OF_BAR[attempt % 2]]
+        n = len(m.points)
+        if n > len(roots):
+            roots = [Fraction(n + 2 - i, n + 3) for i in range(n)]
+        elif n < 4:
+            roots = roots[3 - n :] if attempt % 2 == 0 else roots
+        roots = sorted(roots, reverse=True)
+        self.shown: dict[str, str] = {}
+        self.point: dict[str, Fraction] = {}
+        before = Fraction(1)
+        for j, i in enumerate(m.points):
+            bar = roots[j] ** 2
+            self.point[f"g{j}"] = before / bar - 1
+            self.shown[tree.latex(Sym("alpha", (i,), ("bar",)))] = str(bar)
+            before = bar
+        self.point["d"] = Fraction(1 + attempt // 2)
+        for j, name in enumerate([n for n in m.k.positive if n.startswith("\\sigma")]):
+            self.point[name] = Fraction(1, 2 + j)
+        for j, name in enumerate((*m.free, "kappa")):
+            self.point[name] = Fraction(2 + j + attempt, 3)
+        self.number = 0
+
+    def scalar(self, s: Scalar):
+        """The exact value; vectors are numbers here (or lie on one line, when d > 1)."""
+        total = self.sympy.Integer(0)
+        for key, c in s.parts.items():
+            term = self.coefficient(c)
+            for atom in key:
+                if atom[0] == "log q":
+                    # the data are standard normal, and then so is every x_t
+                    term *= -(self.of(atom[1]) ** 2 + self.point["d"].numerator * self.sympy.log(2 * self.sympy.pi)) / 2
+                elif len(atom) == 2:
+                    term *= self.of(atom[0]) * self.of(atom[1])
+                else:
+                    raise NotSaid("an average over what is not known")
+            total += term
+        return total
+
+    def coefficient(self, c):
+        return self.m.k.value(c, self.point)
+
+    def vector(self, v: Vector):
+        return self.sympy.expand(sum((self.coefficient(c) * self.of(n) for n, c in v.parts.items()), self.sympy.Integer(0)))
+
+    def of(self, name: str):
+        """The number that a named vector is."""
+        if name == "1":
+            return self.sympy.Integer(1)
+        if name not in self.shown:
+            self.number += 1
+            self.shown[name] = str((1, 2, -1, 3, -2, 5, 4, -3)[(self.number - 1) % 8])
+        return self.sympy.Integer(self.shown[name])
+
+    def of_side(self, side):
+        if isinstance(side, Vector):
+            return self.vector(side)
+        if isinstance(side, Positive):
+            return self.sympy.exp(self.scalar(side.log))
+        return self.scalar(side)
+
+
+def show(x) -> str:
+    """An exact sympy number as text: rationals and short surds exactly, with decimals beside anything that is not rational."""
+    if x.is_Rational:
+        return str(x)
+    decimals = f"{float(x.evalf(20)):.6g}"
+    text = str(x)
+    return f"{text} = {decimals}..." if len(text) <= 60 else decimals + "..."
+
+
+def _refute(line: tree.Chain, relation: str, algebra) -> Outcome | None:
+    """Exact values at which the relation fails."""
+    from .algebra import Undefined
+
+    for world in (False, True):
+        m = Meaning(line, algebra, world=world)
+        a, b = _sides(m, line)
+        if m.marked:
+            continue
+        if isinstance(a, Gaussian):
+            return _refute_laws(m, a, b)
+        if isinstance(a, Scalar) and a.parts and b.parts and a.matrix != b.matrix:
+            return Outcome("refuted", "one side is a number, the other a matrix")
+        for attempt in range(4):
+            values = Values(m, attempt)
+            try:
+                x, y = values.of_side(a), values.of_side(b)
+                gap = (x - y).evalf(30)
+            except Undefined:
+                continue
+            if not gap.is_real or abs(gap) < 1e-20:
+                continue
+            if {"=": True, ">=": gap < 0, ">": gap < 0, "<=": gap > 0, "<": gap > 0}[relation]:
+                shown = values.shown
+                if values.point["d"] > 1:
+                    shown = {"d": "2 (all vectors along one axis)", **shown}
+                shown = {**shown, **{n: str(values.point[n]) for n in m.free}, **_sigmas(line, values)}
+                if world:
+                    shown = {"data": "the single point x_0", r"\epsilon_\theta(x, t)": f"{values.point['kappa']} x", **shown}
+                return Outcome("refuted", "the two sides differ at these values", where=shown, left=show(x), right=show(y))
+    return None
+
+
+def _sigmas(line: tree.Chain, values: Values) -> dict[str, str]:
+    used = {tree.latex(s) for s in tree.walk(line) if isinstance(s, Sym) and s.name == "sigma"}
+    return {n: str(v) for n, v in values.point.items() if n in used}
