@@ -30,7 +30,7 @@ def score_field() -> str:
         "Three panels. At much noise the density is one round cloud and all arrows point to its middle. At medium noise it is "
         "a ring. At little noise it is six spots, and each arrow points to the nearest spot.",
         "Data are six spots on a ring. The shade is the density of their noisy versions. The arrows are the score, times "
-        "sigma: the direction in which noisy pictures grow more likely. At much noise the arrows point to the middle of everything; "
+        "sigma: the direction in which noisy pictures grow more likely. At much noise the arrows point to the middle of all; "
         "at little noise, to the nearest spot.",
     )
 
