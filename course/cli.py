@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
@@ -13,6 +15,92 @@ app = typer.Typer(name="course", no_args_is_help=True, add_completion=False, pre
 @app.callback()
 def _root() -> None:
     pass
+
+
+@app.command(context_settings={"allow_extra_args": True})
+def render(
+    context: typer.Context,
+    prompt: str,
+    model: Annotated[str, typer.Option(help="emoji, a folder, or a hub id: CompVis/stable-diffusion-v1-4")] = "emoji",
+    sampler: Annotated[str, typer.Option(help="ddpm ddim pndm lms heun euler euler_ancestral dpmpp_2m")] = "pndm",
+    engine: Annotated[str, typer.Option(help="course: our samplers; diffusers: StableDiffusionPipeline")] = "course",
+    compare: Annotated[bool, typer.Option("--compare", help="Both engines, side by side.")] = False,
+    steps: Annotated[int, typer.Option(help="Sampling steps.")] = 50,
+    guidance: Annotated[float, typer.Option(help="Guidance scale; 1 is none.")] = 7.5,
+    negative: Annotated[str, typer.Option(help="What the picture should not show.")] = "",
+    seed: Annotated[list[int] | None, typer.Option(help="One or several: --seed 1 2 3. [default: 42]")] = None,
+    height: Annotated[int | None, typer.Option(help="Pixels. [default: the model's own]")] = None,
+    width: Annotated[int | None, typer.Option(help="Pixels. [default: the model's own]")] = None,
+    device: Annotated[str, typer.Option(help="auto, cuda, mps or cpu")] = "auto",
+    dtype: Annotated[str, typer.Option(help="auto, float32, float16 or bfloat16")] = "auto",
+    out: Annotated[Path, typer.Option(help="The picture. Several seeds: a grid, and beside it NAME-SEED.png.")] = Path("out/render.png"),
+    trace: Annotated[Path | None, typer.Option(help="Also draw a strip of the denoising into this file.")] = None,
+) -> None:
+    """Render a prompt, with a sampler from this course or with diffusers' own."""
+    from course.render import render_to_files
+
+    try:
+        seeds = [*(seed or []), *map(int, context.args)] or [42]      # --seed 1 2 3: the last two arrive as left-over arguments
+    except ValueError:
+        raise typer.BadParameter(f"unexpected: {' '.join(context.args)} (a prompt of several words needs quotes)") from None
+    _or_fail(lambda: render_to_files(prompt, model, sampler, engine, compare, steps, guidance, negative, seeds, height, width,
+                                     device, dtype, out, trace))
+
+
+@app.command()
+def doctor() -> None:
+    """What this machine can run, and what to do about what it cannot."""
+    from course.doctor import report
+
+    raise typer.Exit(report())
+
+
+@app.command()
+def check(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[TASK|CHAPTER]...", help="ch03.add_noise, ch03 or nothing for all")] = None,
+    seed: Annotated[int, typer.Option(help="Draw other random inputs.")] = 0,
+) -> None:
+    """How far your exercises are: points, and what is wrong with what fails."""
+    from course.grading import progress
+
+    status = 0
+
+    def work() -> None:
+        nonlocal status
+        status = progress.check(names or [], seed=seed)
+
+    _or_fail(work)
+    raise typer.Exit(status)
+
+
+@app.command()
+def hint(
+    name: Annotated[str | None, typer.Argument(metavar="[TASK]", help="A task; without it, the one that comes next.")] = None,
+    again: Annotated[bool, typer.Option("--again", help="From the first hint on.")] = False,
+) -> None:
+    """One more hint for a task, a little clearer each time."""
+    from course.grading import progress
+
+    _or_fail(lambda: progress.hint(name, again))
+
+
+@app.command()
+def watch(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[TASK|CHAPTER]...", help="ch03.add_noise, ch03 or nothing for all")] = None,
+) -> None:
+    """Check your exercises whenever you save one; q quits."""
+    from course.grading import progress
+
+    _or_fail(lambda: progress.watch(names or []))
+
+
+def _or_fail(work: Any) -> None:
+    """Run a command's work; what the user can mend ends it with one line on stderr and exit status 1."""
+    try:
+        work()
+    except (ValueError, OSError, ArithmeticError, MemoryError) as error:
+        print(f"course: {error}", file=sys.stderr)
+        raise typer.Exit(1) from None
 
 
 def main() -> None:
