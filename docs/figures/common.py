@@ -110,6 +110,7 @@ def figure(drawn: plt.Figure, name: str, alt: str, caption: str = "") -> str:
     svg = svg.replace("url(#", f"url(#{name}-").replace('href="#', f'href="#{name}-')
     svg = re.sub(r'width="[\d.]+pt" height="[\d.]+pt"', 'style="max-width:100%;height:auto"', svg, count=1)
     svg = svg.replace("<svg", f'<svg role="img" aria-label="{html.escape(alt, quote=True)}"', 1)
+    svg = re.sub(r' (?:d|x|y)="[^"]*"', lambda m: re.sub(r"(\.\d\d)\d+", r"\1", m[0]), svg)  # a hundredth of a point is enough
     svg = re.sub(r"\n\s*", "\n", svg)  # blank lines and indents would end an HTML block in Markdown
     svg = re.sub(r"\n+", "\n", svg)
     below = f"<figcaption>{caption}</figcaption>" if caption else ""

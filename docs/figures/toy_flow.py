@@ -10,7 +10,7 @@ from course.toy import ring
 from .common import GREY, ORANGE, axes, figure
 
 
-def toy_flow(sampler: str = "ddim", steps: int = 10, points: int = 200) -> str:
+def toy_flow(sampler: str = "ddim", steps: int = 10, points: int = 100) -> str:
     """`<toy-flow>` with its stand-in after it."""
     world, schedule = ring(), NoiseSchedule.from_config(SD_V1)
     noise = torch.randn(points, 2, generator=torch.Generator().manual_seed(0))
@@ -32,7 +32,7 @@ def toy_flow(sampler: str = "ddim", steps: int = 10, points: int = 200) -> str:
         panel.set(xticks=[], yticks=[], aspect="equal", xlim=(-3.1, 3.1), ylim=(-3.1, 3.1), title=f"step {step}")
     strip = figure(
         drawn, "toy-flow",
-        "Six panels. A round cloud of points breaks up, step by step, into six small clumps on a circle, following the contours.",
-        f"{points} points, {steps} steps of DDIM, exact denoiser. Contours: the density that the points should have at that step.",
+        "Six panels. A round cloud of points breaks up into six small clumps on a circle, following the contours.",
+        f"{points} points, {steps} steps of DDIM, exact denoiser. Contours: the density they should have by then.",
     )
     return f'<div class="toy">\n<toy-flow></toy-flow>\n{strip}</div>\n'
