@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -33,7 +35,8 @@ def render(
     width: Annotated[int | None, typer.Option(help="Pixels. [default: the model's own]")] = None,
     device: Annotated[str, typer.Option(help="auto, cuda, mps or cpu")] = "auto",
     dtype: Annotated[str, typer.Option(help="auto, float32, float16 or bfloat16")] = "auto",
-    out: Annotated[Path, typer.Option(help="The picture. Several seeds: a grid, and beside it NAME-SEED.png.")] = Path("out/render.png"),
+    out: Annotated[Path, typer.Option(help="The picture. Several seeds: a grid, NAME-SEED.png beside.")] = Path("out/render.png"),
+    mine: Annotated[bool, typer.Option("--mine", help="With your own functions from exercises/, wherever they pass their checks.")] = False,
     trace: Annotated[Path | None, typer.Option(help="Also draw a strip of the denoising into this file.")] = None,
 ) -> None:
     """Render a prompt, with a sampler from this course or with diffusers' own."""
@@ -43,8 +46,15 @@ def render(
         seeds = [*(seed or []), *map(int, context.args)] or [42]      # --seed 1 2 3: the last two arrive as left-over arguments
     except ValueError:
         raise typer.BadParameter(f"unexpected: {' '.join(context.args)} (a prompt of several words needs quotes)") from None
-    _or_fail(lambda: render_to_files(prompt, model, sampler, engine, compare, steps, guidance, negative, seeds, height, width,
-                                     device, dtype, out, trace))
+    if mine:
+        from course.grading.mine import render_mine_to_files
+
+        if engine != "course" or trace:
+            raise typer.BadParameter("--mine goes with neither --engine diffusers nor --trace")
+        return _or_fail(lambda: render_mine_to_files(prompt, model, sampler, steps, guidance, negative, seeds, height, width, device,
+                                                     dtype, out, compare))
+    or_fail(render_to_files)(prompt, model, sampler, engine, compare, steps, guidance, negative, seeds, height, width,
+                             device, dtype, out, trace)
 
 
 @app.command()
@@ -94,13 +104,47 @@ def watch(
     _or_fail(lambda: progress.watch(names or []))
 
 
-def _or_fail(work: Any) -> None:
-    """Run a command's work; what the user can mend ends it with one line on stderr and exit status 1."""
-    try:
-        work()
-    except (ValueError, OSError, ArithmeticError, MemoryError) as error:
-        print(f"course: {error}", file=sys.stderr)
-        raise typer.Exit(1) from None
+@app.command()
+def grade(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Folders, git checkouts, .zip or .tar files")],
+    format: Annotated[str, typer.Option(help="native, gradescope, classroom50, github, junit or csv")] = "native",
+    out: Annotated[Path | None, typer.Option(help="A file; for several submissions a folder (default: grades)")] = None,
+    jobs: Annotated[int, typer.Option(help="Processes that grade at the same time; -1: one for each core")] = 1,
+    seed: Annotated[int | None, typer.Option(help="Of the random inputs; without it a new one for each submission")] = None,
+    checks: Annotated[Path | None, typer.Option(help="The folder of checks and manifests (default: tests/exercises)")] = None,
+    dask: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Grade on the workers of this Dask scheduler")] = None,
+    again: Annotated[bool, typer.Option("--again", help="Grade those that have a result already, too")] = False,
+    accept_weak_isolation: Annotated[str, typer.Option(metavar="WORDS", help="What may stay open, in the words of the refusal")] = "",
+) -> None:
+    """Grade submissions, each function of them in a confined process. Exit status 0 when grading ran, whatever the score."""
+    from course.grading import command
+
+    raise typer.Exit(command.grade(paths, format, out, jobs, seed, checks, dask, again, accept_weak_isolation))
+
+
+@app.command()
+def release(folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new or empty folder")]) -> None:
+    """Write the student edition: stubs, public checks, hints and docs; no solutions, no wrong answers, no hidden checks."""
+    from course.grading.release import release as write_edition
+
+    def work() -> None:
+        count = write_edition(folder)
+        print(f"{count} files in {folder}")
+
+    _or_fail(work)
+
+
+def or_fail(work: Callable[..., Any]) -> Callable[..., Any]:
+    """A command's work, but what its user can mend ends it with one line on stderr and exit status 1."""
+    @functools.wraps(work)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return work(*args, **kwargs)
+        except (ValueError, OSError, ArithmeticError, MemoryError) as error:
+            print(f"course: {error}", file=sys.stderr)
+            raise typer.Exit(1) from None
+
+    return wrapper
 
 
 def main() -> None:

@@ -1,0 +1,266 @@
+"""`course render --mine`: the pipeline with the student's own functions in place of the course's.
+
+A part is the student's if its task passes its checks, and the course's otherwise; the list of parts says which is which.
+The student's samplers know a noise level by its alpha_bar and the course's networks know it by a `Level`; `Grid` is the only
+place where the two meet. Runs the student's code in this process: for one's own files only.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from course.components import Components, load_components, setting
+from course.grading.manifest import EXERCISES, Task, load_tasks
+from course.grading.progress import run
+from course.grading.student import load
+from course.pictures import captioned, image_grid, save_picture
+from course.prediction import as_eps
+from course.render import grid_shape, largest_difference, quiet_libraries, render_ours
+from course.samplers import SAMPLERS, Sampler, ddpm, fresh_noise, transfer, weighted
+from course.schedule import Level, NoiseSchedule
+from course.stable_diffusion import _home, _latent_size, _tensor, encode_prompts, guided_network, pick_sampler
+
+# The task that paints whole trajectories, and the one that makes a single step of them.
+WHOLE = {"ddim": "ch06.ddim_sample", "euler": "ch06.ddim_sample", "pndm": "ch06.plms_sample", "heun": "ch06.heun_sample",
+         "dpmpp_2m": "ch06.dpmpp_2m_sample"}
+SINGLE = {"ddim": "ch06.ddim_step", "euler": "ch06.ddim_step", "ddpm": "ch06.ddpm_step", "euler_ancestral": "ch06.ddpm_step",
+          "lms": "ch06.lms_weights"}
+SCALING = 0.18215      # the factor that chapter 10 has students write down; other models have their own, see `decode` below
+
+
+class Part(NamedTuple):
+    """One function that the picture passed through: whose it is, and why."""
+
+    task: str
+    yours: bool
+    why: str
+
+    def __str__(self) -> str:
+        owner = "yours" if self.yours else "the course's"
+        return f"{self.task.split('.')[1]:<22} {owner:<13} {self.why}"
+
+
+class Parts:
+    """The student's functions by task id, as far as they pass their checks; `used` lists what was asked for."""
+
+    def __init__(self, folder: Path = EXERCISES, seed: int = 0) -> None:
+        self.folder, self.seed = folder, seed
+        self.tasks: dict[str, Task] = load_tasks()
+        self.used: dict[str, Part] = {}
+
+    def get(self, task: str) -> Callable[..., Any] | None:
+        """The student's function, or None where the course has to step in."""
+        if task not in self.used:
+            result = run([task], self.folder, self.seed)[task]
+            why = {"passed": "passes its checks", "failed": f"yours fails its checks: course check {task}",
+                   "not_attempted": "not attempted yet"}[result.status]
+            self.used[task] = Part(task, result.status == "passed", why)
+        return self._guarded(task) if self.used[task].yours else None
+
+    def _guarded(self, task: str) -> Callable[..., Any]:
+        """The function, with what goes wrong inside it said as the student's own error."""
+        path = self.folder / f"{self.tasks[task].chapter}.py"
+        name = task.split(".")[1]
+        function = getattr(load(path), name)
+
+        @functools.wraps(function)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return function(*args, **kwargs)
+            except (ValueError, FloatingPointError, MemoryError):
+                raise
+            except Exception as error:
+                raise ValueError(f"your {name} in {path.name} raised {type(error).__name__}: {error}") from error
+        return call
+
+
+class Grid:
+    """A list of levels, each also known by its alpha_bar, a float."""
+
+    def __init__(self, levels: list[Level]) -> None:
+        self.levels = levels
+        self.alpha_bars = [1.0 if level.sigma == 0 else float(level.alpha) ** 2 for level in levels]
+
+    def level(self, alpha_bar: Any) -> Level:
+        """The level that an alpha_bar means. Raises ValueError for one that is not in the grid."""
+        wanted = float(alpha_bar)
+        nearest = min(range(len(self.levels)), key=lambda i: abs(self.alpha_bars[i] - wanted))
+        if abs(self.alpha_bars[nearest] - wanted) > 1e-5:
+            raise ValueError(f"your sampler asked the network about alpha_bar = {wanted:.6g}, which is not a level of its grid")
+        return self.levels[nearest]
+
+
+@torch.no_grad()
+def render_mine(components: Components, prompt: str, sampler: str, steps: int, seeds: list[int], parts: Parts,
+                guidance_scale: float = 7.5, negative_prompt: str = "", height: int | None = None,
+                width: int | None = None, calls: list[int] | None = None) -> list[Image.Image]:
+    """One picture per seed, out of the student's parts where there are any. `calls`, if given, counts model calls in calls[0].
+
+    Raises what `render_image` raises, and ValueError naming the function when one of the student's fails.
+    """
+    chosen = pick_sampler(sampler)
+    if not isinstance(chosen, Sampler):
+        raise ValueError("--mine needs one of the course's samplers by name")
+    vae, unet, tokenizer, text_encoder, scheduler = components
+    schedule = my_schedule(scheduler.config, parts)
+    grid = Grid(my_levels(chosen, schedule, steps, parts))
+
+    h, w = _latent_size(height, width, unet, vae)
+    shape = (setting(unet, "in_channels", 4), h, w)
+    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+    noise = fresh_noise(torch.empty(len(seeds), *shape), generators)      # drawn in any case: ddpm goes on from there
+    if draw := parts.get("ch10.initial_noise"):
+        noise = draw(seeds, shape)
+    x = chosen.start(noise.to(_home(unet)[0]), schedule, grid.levels[0])                        # (B, C, h, w)
+
+    def network(x: Tensor, alpha_bar: Any, context: Tensor) -> Tensor:
+        """The U-Net's eps for contexts that pair with x one by one."""
+        if calls is not None:
+            calls[0] += 1
+        return as_eps(guided_network(unet, context, 1.0), schedule.prediction_type)(x, grid.level(alpha_bar))
+
+    def encode(texts: list[str]) -> Tensor:
+        return encode_prompts([text or negative_prompt for text in texts], tokenizer, text_encoder)
+
+    def decode(latents: Tensor) -> Tensor:
+        """The autoencoder's answer for latents that were divided by SCALING; the model may have another factor."""
+        device, dtype = _home(vae)
+        factor = SCALING / setting(vae, "scaling_factor", 1.0)
+        return _tensor(vae.decode((latents * factor).to(device, dtype))).float().cpu()          # (B, 3, H, W)
+
+    loop = parts.get("ch10.render_image") if chosen.run is SAMPLERS["ddim"].run else None
+    if loop:
+        pixels = torch.cat([loop(prompt, encode, network, decode, x[i:i + 1], grid.alpha_bars, guidance_scale)
+                            for i in range(len(seeds))])
+    else:
+        negative, positive = (context.expand(len(seeds), -1, -1) for context in encode(["", prompt]).split(1))
+        denoise = my_guidance(network, negative, positive, guidance_scale, parts)
+        x0 = my_sampler(sampler, chosen, denoise, x, grid, generators, parts)
+        images = decode(x0 / SCALING)
+        if not images.isfinite().all():
+            raise FloatingPointError("the picture came out as NaN or infinity")
+        to_pixels = parts.get("ch10.to_uint8")
+        pixels = to_pixels(images) if to_pixels else ((images / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
+    return [Image.fromarray(picture.contiguous().numpy()) for picture in pixels]
+
+
+def my_schedule(config: Any, parts: Parts) -> NoiseSchedule:
+    """The model's noise schedule, with the student's betas and running products."""
+    schedule = NoiseSchedule.from_config(config)
+    betas, table = schedule.betas, schedule.alphas_cumprod
+    make_betas = parts.get("ch03.scaled_linear_betas") if config.get("beta_schedule") == "scaled_linear" else None
+    if make_betas:
+        betas = make_betas(config["beta_start"], config["beta_end"], len(betas))
+    product = parts.get("ch03.alphas_cumprod")
+    if product or make_betas:
+        table = product(betas) if product else torch.cumprod(1 - betas, 0)
+        betas = 1 - table / torch.cat([torch.ones(1), table[:-1]])         # the betas that this table stands for
+    return replace(schedule, betas=betas.clamp(0, 1))
+
+
+def my_levels(sampler: Sampler, schedule: NoiseSchedule, steps: int, parts: Parts) -> list[Level]:
+    """The sampler's grid, laid through the student's timesteps where the sampler's spacing is an exercise."""
+    levels = sampler.grid(schedule, steps)
+    spacing = schedule.timestep_spacing or sampler.spacing
+    times: list[float] | None = None
+    if spacing == "leading" and (leading := parts.get("ch06.leading_timesteps")):
+        offset = int(levels[-2].t)                                         # what the course's grid has, also where it must give way
+        times = leading(steps, len(schedule), offset)
+    elif spacing == "linspace" and not sampler.whole and (linspace := parts.get("ch06.linspace_timesteps")):
+        times = linspace(steps, len(schedule))
+    return levels if times is None else schedule.levels(times, levels[-1])
+
+
+def my_guidance(network: Callable[..., Tensor], negative: Tensor, positive: Tensor, scale: float,
+                parts: Parts) -> Callable[[Tensor, Any], Tensor]:
+    """denoise(x, alpha_bar) -> eps, guided by the student as far as possible; at scale 1 there is nothing to guide."""
+    if scale == 1:
+        return lambda x, alpha_bar: network(x, alpha_bar, positive)
+    if whole := parts.get("ch08.guided_noise"):
+        return lambda x, alpha_bar: whole(network, x, alpha_bar, negative, positive, scale)
+    mix = parts.get("ch08.guide") or (lambda u, c, scale: u + scale * (c - u))
+
+    def denoise(x: Tensor, alpha_bar: Any) -> Tensor:
+        u, c = network(torch.cat([x, x]), alpha_bar, torch.cat([negative, positive])).chunk(2)
+        return mix(u, c, scale)
+
+    return denoise
+
+
+def my_sampler(name: str, sampler: Sampler, denoise: Callable[[Tensor, Any], Tensor], x: Tensor, grid: Grid,
+               generators: list[torch.Generator], parts: Parts) -> Tensor:
+    """The student's sampler; else the course's loop around the student's step; else the course's sampler."""
+    def known(x: Tensor, level: Level) -> Tensor:
+        return denoise(x, 1.0 if level.sigma == 0 else float(level.alpha) ** 2)
+
+    def draw() -> Tensor:
+        return fresh_noise(x, generators)
+
+    if (task := WHOLE.get(name)) and (whole := parts.get(task)):
+        return whole(denoise, x, grid.alpha_bars)
+    step = parts.get(SINGLE[name]) if name in SINGLE else None
+    if step is None:
+        return sampler.run(known, x, grid.levels, draw)
+    past: list[Tensor] = []
+    ratios = [level.ratio for level in grid.levels]
+    for i, (now, next) in enumerate(zip(grid.alpha_bars[:-1], grid.alpha_bars[1:], strict=True)):
+        eps = denoise(x, now)
+        if name == "lms":
+            past = [eps, *past[:3]]
+            weights = [w / (ratios[i + 1] - ratios[i]) for w in step(ratios, i, 4)]
+            x = transfer(x, weighted(weights, past), grid.levels[i], grid.levels[i + 1])
+        elif sampler.run is ddpm:
+            x = step(x, eps, now, next, draw())
+        else:
+            x = step(x, eps, now, next)
+    return x
+
+
+def render_mine_to_files(prompt: str, model: str, sampler: str, steps: int, guidance: float, negative: str, seeds: list[int],
+                         height: int | None, width: int | None, device: str, dtype: str, out: Path, compare: bool = False,
+                         folder: Path = EXERCISES) -> None:
+    """Render with the student's parts into `out`, and say whose each part was. `compare` puts the course's picture beside it."""
+    pick_sampler(sampler)
+    if out.suffix.lower() not in Image.registered_extensions():
+        raise ValueError(f"{out} has no ending that names a picture format; .png is a good one")
+    quiet_libraries()
+    parts = Parts(folder)
+    components = load_components(model, device=device, dtype=dtype)
+    calls, start = [0], time.perf_counter()
+    pictures = render_mine(components, prompt, sampler, steps, seeds, parts, guidance, negative, height, width, calls)
+    print(f"mine: {sampler}, {steps} steps, {calls[0]} model calls, {time.perf_counter() - start:.1f} s")
+    whole = my_image_grid(pictures, parts) if len(pictures) > 1 else pictures[0]
+    if compare:
+        options = {"guidance_scale": guidance, "height": height, "width": width, "negative_prompt": negative}
+        theirs = render_ours(components, prompt, sampler, steps, seeds, [0], None, options)
+        print(f"largest difference from the course's picture: {largest_difference(pictures, theirs)} of 255")
+        cells = [captioned(pair[i], f"{('mine', 'course')[i]}, seed {seed}") for seed, pair in zip(seeds, zip(pictures, theirs, strict=True),
+                                                                                                     strict=True) for i in (0, 1)]
+        whole = image_grid(cells, len(seeds), 2)
+    mine = sum(part.yours for part in parts.used.values())
+    print(f"{mine} of {len(parts.used)} parts are yours:")
+    for part in parts.used.values():
+        print(f"  {part}")
+    print(save_picture(whole, out, prompt=prompt, negative=negative, model=model, sampler=sampler, steps=steps, guidance=guidance,
+                       seed=" ".join(map(str, seeds))))
+
+
+def my_image_grid(pictures: list[Image.Image], parts: Parts) -> Image.Image:
+    """All pictures in the most nearly square grid, laid out by the student."""
+    rows, columns = grid_shape(len(pictures))
+    lay = parts.get("ch10.image_grid")
+    if lay is None:
+        return image_grid(pictures, rows, columns)
+    import numpy as np
+
+    stacked = torch.stack([torch.from_numpy(np.array(picture)) for picture in pictures])       # (B, H, W, 3)
+    return Image.fromarray(lay(stacked, rows, columns).contiguous().numpy())
