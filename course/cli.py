@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -53,8 +52,8 @@ def render(
             raise typer.BadParameter("--mine goes with neither --engine diffusers nor --trace")
         return _or_fail(lambda: render_mine_to_files(prompt, model, sampler, steps, guidance, negative, seeds, height, width, device,
                                                      dtype, out, compare))
-    or_fail(render_to_files)(prompt, model, sampler, engine, compare, steps, guidance, negative, seeds, height, width,
-                             device, dtype, out, trace)
+    _or_fail(lambda: render_to_files(prompt, model, sampler, engine, compare, steps, guidance, negative, seeds, height, width,
+                                     device, dtype, out, trace))
 
 
 @app.command()
@@ -114,7 +113,7 @@ def grade(
     checks: Annotated[Path | None, typer.Option(help="The folder of checks and manifests (default: tests/exercises)")] = None,
     dask: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Grade on the workers of this Dask scheduler")] = None,
     again: Annotated[bool, typer.Option("--again", help="Grade those that have a result already, too")] = False,
-    accept_weak_isolation: Annotated[str, typer.Option(metavar="WORDS", help="What may stay open, in the words of the refusal")] = "",
+    accept_weak_isolation: Annotated[str, typer.Option(metavar="WORDS", help="What may stay open: the refusal's words")] = "",
 ) -> None:
     """Grade submissions, each function of them in a confined process. Exit status 0 when grading ran, whatever the score."""
     from course.grading import command
@@ -134,17 +133,13 @@ def release(folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new or
     _or_fail(work)
 
 
-def or_fail(work: Callable[..., Any]) -> Callable[..., Any]:
-    """A command's work, but what its user can mend ends it with one line on stderr and exit status 1."""
-    @functools.wraps(work)
-    def wrapper(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return work(*args, **kwargs)
-        except (ValueError, OSError, ArithmeticError, MemoryError) as error:
-            print(f"course: {error}", file=sys.stderr)
-            raise typer.Exit(1) from None
-
-    return wrapper
+def _or_fail(work: Callable[[], Any]) -> None:
+    """Do a command's work; what its user can mend ends it with one line on stderr and exit status 1."""
+    try:
+        work()
+    except (ValueError, OSError, ArithmeticError, MemoryError) as error:
+        print(f"course: {error}", file=sys.stderr)
+        raise typer.Exit(1) from None
 
 
 def main() -> None:

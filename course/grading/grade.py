@@ -21,7 +21,7 @@ import torch
 import course
 from course.grading.errors import CheckFailed, NotAttempted, StudentRaised
 from course.grading.manifest import CHECKS, Task, load_tasks
-from course.grading.run import Result, load_checks, run_task
+from course.grading.run import Result, checks_digest, load_checks, run_task
 from course.grading.sandbox import Isolation, SandboxError, Worker, WorkerLost, Zygote, isolation
 from course.grading.student import MUTATED_MESSAGE, RNG_MESSAGE, Student
 from course.grading.submission import Submission
@@ -216,6 +216,8 @@ class Grader:
         self.tasks = load_tasks(checks)
         self.checks = load_checks(checks)
         self.zygote = Zygote(self.isolation)
+        self.versions = {"course": course.__version__, "torch": torch.__version__, "python": platform.python_version(),
+                         "checks": checks_digest(checks)}
         torch.set_num_threads(1)
 
     def __enter__(self) -> Grader:
@@ -272,7 +274,7 @@ class Grader:
             "tasks": tasks,
             "sandbox": self.isolation.report(),
             "seed": seed,
-            "versions": {"course": course.__version__, "torch": torch.__version__, "python": platform.python_version()},
+            "versions": dict(self.versions),
             "seconds": round(time.monotonic() - began, 3),
             "notes": list(submission.notes),
         }

@@ -109,6 +109,10 @@ def isolation(without: tuple[str, ...] = ()) -> Isolation:
         found = dict.fromkeys(("rlimits", "seccomp", "seccomp no-open", "landlock", "namespaces", "uid", "capabilities"),
                               f"the probe failed: {error}")
     no_open = found.pop("seccomp no-open")
+    closed = closed_directory(readable_paths())
+    if closed and found["namespaces"] and not found["uid"]:
+        found["uid"] = (f"the interpreter lies under {closed}, which other users may not enter, and there is no mount "
+                        "namespace to show it to them; install Python where everybody may read it")
     works = [name for name, problem in found.items() if not problem]
     if "uid" in works:
         found.pop("capabilities")
@@ -392,3 +396,45 @@ class Worker:
             os.close(self._in)
             os.close(self._out)
         return self._status
+
+
+# ---------------------------------------------------------------- the self-test
+
+_HONEST = b"import torch\ndef f(x): return torch.cumprod(1 - x, 0)\n"
+_CANARIES = {          # each returns True if it gets what it must not get
+    "file reads": "import sys\ndef f(x):\n    sys.modules['_io'].FileIO({file!r}).read(1)\n    return True\n",
+    "network": "import sys\ndef f(x):\n    sys.modules['_socket'].socket(2, 2)\n    return True\n",
+    "processes": "import sys\ndef f(x):\n    o = sys.modules['posix']\n    if not o.fork(): o._exit(0)\n    return True\n",
+    "kernel surface": "import sys\ndef f(x):\n    c = sys.modules['ctypes']\n    p = c.CDLL(None).prctl\n"
+                      "    return p(1, 0, 0, 0, 0) == 0\n",
+    "memory": "def f(x):\n    return len(bytearray(1 << 30)) > 0\n",
+}
+
+
+def self_test(zygote: Zygote) -> None:
+    """An honest function must give its value, and each canary must be refused. Raises SandboxError otherwise; 0.1 s."""
+    from course.grading.values import decode, encode, torch
+
+    x = torch.full((3,), 0.5)
+    tree, buffers = encode([[x], {}])
+
+    def call(source: bytes, seconds: float) -> Any:
+        worker = zygote.spawn(memory=256)
+        try:
+            for header, data in (({"op": "load", "file": "f.py"}, [source]),
+                                 ({"op": "call", "file": "f.py", "name": "f", "tree": tree}, buffers)):
+                reply, got = worker.ask(header, data, seconds)
+                if "error" in reply:
+                    return None
+            return decode(reply["tree"], got)
+        except WorkerLost:
+            return None
+        finally:
+            worker.close()
+
+    value = call(_HONEST, 20)
+    if type(value) is not torch.Tensor or not torch.equal(value, torch.tensor([0.5, 0.25, 0.125])):
+        raise SandboxError("the self-test failed: an honest function does not give its value in the sandbox")
+    for name, source in _CANARIES.items():
+        if name not in zygote.isolation.missing and call(source.format(file=str(HERE / "grade.py")).encode(), 5) is True:
+            raise SandboxError(f"the self-test failed: the sandbox says that it confines {name}, and it does not")

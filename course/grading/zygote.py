@@ -35,7 +35,8 @@ ALLOWED = frozenset(words(
     "reprlib secrets"))
 PRELOADED = words(
     "__future__ abc array base64 bisect calendar cmath collections.abc concurrent.futures contextlib copy dataclasses "
-    "datetime decimal difflib dis encodings.idna encodings.latin_1 encodings.ascii encodings.utf_16 enum fractions functools "
+    "datetime decimal difflib dis encodings.idna encodings.latin_1 encodings.ascii encodings.utf_16 encodings.utf_8_sig"
+    " encodings.cp1252 encodings.unicode_escape encodings.raw_unicode_escape enum fractions functools "
     "graphlib hashlib heapq inspect itertools json keyword linecache math numbers operator pprint random re reprlib "
     "secrets statistics string struct textwrap time token tokenize traceback types typing unicodedata warnings zlib "
     "numpy.fft numpy.linalg numpy.random torch.nn.functional torch.linalg torch.fft torch.special torch.autograd "
@@ -330,7 +331,8 @@ def main() -> None:
     torch.cumprod(torch.rand(64), 0) @ torch.rand(64, 2)
     torch.linalg.eigh(torch.eye(3))
     torch.linalg.svd(torch.eye(3)), torch.fft.fft(torch.rand(8))
-    torch.einsum("ij->j", x[0, 0]), repr(torch.rand(3)), torch.rand(3).numpy().sum(), numpy.linalg.svd(numpy.eye(3)), numpy.random.get_state()
+    torch.einsum("ij->j", x[0, 0]), repr(torch.rand(3)), torch.rand(3).numpy().sum()
+    numpy.linalg.svd(numpy.eye(3)), numpy.random.get_state()
     torch.Generator().manual_seed(0)
     gc.collect()
     gc.freeze()

@@ -225,7 +225,7 @@ module("zero_bytes", HONEST.encode() + b"\0", "unreadable")
 module("not_utf8", HONEST.encode() + b"\xff\xfe\n", "import_error")
 module("too_big", HONEST.encode() + b"# " + b"x" * (1 << 20), "unreadable")
 module("deep_parentheses", HONEST + "x = " + "(" * 5000 + ")" * 5000 + "\n", "import_error", "memory")
-module("million_lines", HONEST + "x = 1\n" * 170_000 + "def alphas_cumprod(betas): return betas\n", "wrong_value", neighbour=True)
+module("million_lines", HONEST + "x = 1\n" * 30_000 + "def alphas_cumprod(betas): return betas\n", "wrong_value", neighbour=True)
 module("codec_trick", b"# coding: unicode_escape\nimport torch\\x0aimport os\\x0adef alphas_cumprod(betas):\\x0a    os._exit(0)\n"
        + N.encode(), "forbidden", neighbour=True)
 module("module_getattr", "import torch\ndef __getattr__(name): return lambda *a: True\n" + N, "", neighbour=True)

@@ -1,0 +1,86 @@
+"""What `course grade` prints and how it ends. Reports go to standard output or to files, everything else to standard error."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from course.grading.bulk import Options, grade_class, grade_one
+from course.grading.manifest import CHECKS
+from course.grading.sandbox import SandboxError, WeakIsolation, isolation
+from course.grading.writers import FORMATS, classroom_payload, number, write
+
+
+def grade(paths: list[Path], format: str, out: Path | None, jobs: int, seed: int | None, checks: Path | None,
+          dask: str | None, again: bool, accepted: str) -> int:
+    """The exit status: 0 grading ran; 2 the call was wrong; 3 the sandbox is too weak or does not start."""
+
+    def say(text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+    if format not in FORMATS:
+        say(f"course grade: unknown format {format!r}; one of {', '.join(FORMATS)}")
+        return 2
+    missing = [str(p) for p in paths if not os.path.lexists(p)]
+    if missing:
+        say(f"course grade: there is nothing at {', '.join(missing)}")
+        return 2
+    if jobs == 0 or jobs < -1:
+        say("course grade: --jobs is a number of processes, or -1 for one on each core")
+        return 2
+    folder = (checks or CHECKS).resolve()
+    if not any(folder.glob("ch*.toml")):
+        say(f"course grade: there is no manifest chNN_topic.toml in {folder}; say where the checks are with --checks DIR")
+        return 2
+    options = Options(seed, str(folder), accepted)
+    several = len(paths) > 1 or (out is not None and out.is_dir())
+    if several and out is not None and out.exists() and not out.is_dir():
+        say(f"course grade: {out} is a file; several submissions need a folder")
+        return 2
+    say(f"isolation: {isolation().words}")
+    for name, why in isolation().inactive.items():
+        say(f"  not active: {name} ({why})")
+    try:
+        if several:
+            return _several(paths, out or Path("grades"), options, format, jobs, dask, again, say)
+        report = grade_one(paths[0], options, out, format)
+    except (WeakIsolation, SandboxError) as error:
+        say(f"course grade: {error}")
+        return 3
+    except (ValueError, OSError) as error:
+        say(f"course grade: {error}")
+        return 2
+    if out is None:
+        sys.stdout.write(write(report, format))
+    if format == "github" and os.environ.get("GITHUB_OUTPUT"):          # this process's own file, never the student's
+        with open(os.environ["GITHUB_OUTPUT"], "a", encoding="utf-8") as handle:
+            handle.write(f"result={classroom_payload(report)}\n")
+    say(_line(report) + (f" -> {out}" if out else ""))
+    return 0
+
+
+def _several(paths: list[Path], out: Path, options: Options, format: str, jobs: int, dask: str | None, again: bool,
+             say: Any) -> int:
+    began, count = time.monotonic(), 0
+
+    def done(report: dict[str, Any], kept: bool) -> None:
+        nonlocal count
+        count += 1
+        say(f"[{count}/{len(paths)}] {_line(report)}{' (kept from an earlier run)' if kept else ''}")
+
+    try:
+        reports = grade_class(paths, out, options, format, jobs, dask, again, done)
+    except KeyboardInterrupt:
+        say(f"interrupted: {count} of {len(paths)} are in {out}; the same command goes on from there")
+        return 130
+    say(f"{len(reports)} submissions in {time.monotonic() - began:.1f} s -> {out / 'class.csv'}")
+    return 0
+
+
+def _line(report: dict[str, Any]) -> str:
+    causes = sorted({t["cause"] for t in report["tasks"] if t["cause"]})
+    return (f"{report['submission']['name']}: {number(report['score'])} of {number(report['max_score'])}"
+            + (f" ({', '.join(causes)})" if causes else ""))
