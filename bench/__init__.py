@@ -1,0 +1,50 @@
+"""Measuring by turns. See bench/__main__.py for how to run this and how to add to it."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+
+class Result(NamedTuple):
+    """ours and theirs in seconds (or what `unit` says); goal is the largest ratio that will do."""
+
+    what: str
+    ours: float
+    theirs: float
+    goal: float | None = None
+    unit: str = "s"
+
+
+MEASUREMENTS: dict[str, Callable[[], Iterator[Result]]] = {}
+
+
+def measurement(function: Callable[[], Iterator[Result]]) -> Callable[[], Iterator[Result]]:
+    """Register a measurement under its name."""
+    MEASUREMENTS[function.__name__] = function
+    return function
+
+
+def in_turns(*works: Callable[[], Any], rounds: int = 15) -> list[float]:
+    """The median seconds of each, run one after the other again and again, so that the machine's moods hit all alike."""
+    for work in works:
+        work()
+    seconds: list[list[float]] = [[] for _ in works]
+    for _ in range(rounds):
+        for work, times in zip(works, seconds, strict=True):
+            start = time.perf_counter()
+            work()
+            times.append(time.perf_counter() - start)
+    return [statistics.median(times) for times in seconds]
+
+
+def amount(value: float, unit: str) -> str:
+    """12.3 ms, 45 us, 1.2 s; other units as they are."""
+    if unit != "s":
+        return f"{value:.3g} {unit}"
+    for factor, name in [(1, "s"), (1e3, "ms"), (1e6, "us")]:
+        if value * factor >= 1:
+            return f"{value * factor:.3g} {name}"
+    return f"{value * 1e9:.3g} ns"

@@ -1,0 +1,115 @@
+"""Our samplers and `render_image` against diffusers' schedulers and pipeline."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import psutil
+import torch
+
+from bench import Result, in_turns, measurement
+
+STEPS = 50
+
+
+def trivial(x: torch.Tensor, level: Any) -> torch.Tensor:
+    """A network that costs next to nothing, so that what is measured is the sampler."""
+    return x * 0.1
+
+
+@measurement
+def samplers() -> Iterator[Result]:
+    """the sampler's own cost per step, 1 x 4 x 64 x 64 in float32, beside a diffusers scheduler's"""
+    from course.components import diffusers_scheduler
+    from course.samplers import SAMPLERS
+    from course.schedule import NoiseSchedule
+    from course.stable_diffusion import SD_V1
+
+    torch.set_num_threads(1)
+    schedule = NoiseSchedule.from_config(SD_V1)
+    noise = torch.randn(1, 4, 64, 64)
+    for name, sampler in SAMPLERS.items():
+        theirs = diffusers_scheduler(name, SD_V1)
+        extra = {"generator": torch.Generator()} if "generator" in inspect.signature(theirs.step).parameters else {}
+
+        def run_theirs(scheduler: Any = theirs, extra: dict[str, Any] = extra) -> None:
+            scheduler.set_timesteps(STEPS)
+            x = noise * scheduler.init_noise_sigma
+            for t in scheduler.timesteps:
+                x = scheduler.step(trivial(scheduler.scale_model_input(x, t), t), t, x, return_dict=False, **extra)[0]
+
+        generator = torch.Generator()
+        ours, other = in_turns(lambda s=sampler, g=generator: s.sample(trivial, noise, schedule, STEPS, g), run_theirs)
+        draws = name in ("ddpm", "euler_ancestral")
+        yield Result(f"{name}, per step", ours / STEPS, other / STEPS, 0.7 if draws else 0.5)
+
+
+@measurement
+def pictures() -> Iterator[Result]:
+    """render_image beside StableDiffusionPipeline, on the shipped model"""
+    from course.components import diffusers_pipeline
+    from course.render import quiet_libraries
+    from course.stable_diffusion import load_components, render_image
+
+    quiet_libraries()
+    components = load_components("emoji", device="cpu")
+    vae, unet, tokenizer, text_encoder, _ = components
+    for name in ("ddim", "dpmpp_2m"):
+        pipeline = diffusers_pipeline(components, name)
+        for count in (1, 4):
+            prompts = ["a bear above a horse on a white background"] * count
+            ours, theirs = in_turns(
+                lambda p=prompts, n=name: render_image(p, vae, unet, tokenizer, text_encoder, n, num_steps=10, progress=False),
+                lambda p=prompts, pipe=pipeline: pipe(p, num_inference_steps=10, generator=torch.Generator().manual_seed(42)),
+                rounds=7)
+            yield Result(f"{name}, 10 steps, batch of {count}", ours, theirs, 1.0)
+
+
+@measurement
+def growth() -> Iterator[Result]:
+    """cost against steps and batch: the exponent of the fitted power law; 1 is linear"""
+    from course.samplers import SAMPLERS
+    from course.schedule import NoiseSchedule
+    from course.stable_diffusion import SD_V1
+
+    torch.set_num_threads(1)
+    schedule = NoiseSchedule.from_config(SD_V1)
+    weights = torch.randn(256, 256) / 16
+
+    def network(x: torch.Tensor, level: Any) -> torch.Tensor:
+        return (x.reshape(len(x), -1, 256) @ weights).reshape(x.shape)
+
+    def cost(steps: int, batch: int) -> float:
+        noise = torch.randn(batch, 4, 64, 64)
+        return min(in_turns(lambda: SAMPLERS["dpmpp_2m"].sample(network, noise, schedule, steps), rounds=9))
+
+    sweeps = {"steps": ([25, 50, 100, 200], lambda n: cost(n, 2)), "batch": ([2, 4, 8, 16], lambda n: cost(25, n))}
+    for what, (sizes, run) in sweeps.items():
+        seconds = [run(n) for n in sizes]
+        slope, start = np.polyfit(sizes, seconds, 1)
+        exponent = np.polyfit(np.log(sizes), np.log(seconds), 1)[0]
+        fitted = f"{what}: {slope * 1e3:.2f} ms each + {start * 1e3:.1f} ms"
+        yield Result(fitted, float(exponent), 1.0, 1.15, unit="")
+
+
+@measurement
+def memory() -> Iterator[Result]:
+    """memory in use after 8000 further steps, beside before: nothing is kept per step"""
+    from course.samplers import SAMPLERS
+    from course.schedule import NoiseSchedule
+    from course.stable_diffusion import SD_V1
+
+    schedule, noise = NoiseSchedule.from_config(SD_V1), torch.randn(4, 4, 64, 64)
+
+    def in_use(repeats: int) -> float:
+        for name, sampler in SAMPLERS.items():
+            generator = torch.Generator() if name in ("ddpm", "euler_ancestral") else None
+            for _ in range(repeats):
+                sampler.sample(trivial, noise, schedule, 50, generator)
+        return psutil.Process().memory_info().rss / 1e6
+
+    before = in_use(2)
+    yield Result("after 8000 steps", in_use(20), before, 1.02, unit="MB")
