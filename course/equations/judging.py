@@ -1,0 +1,912 @@
+"""Verdicts: is a statement true in every model of its setting?
+
+    identity    both sides are equal, always                         (proved)
+    bound       the inequality holds always, strictly somewhere      (proved)
+    refuted     it fails in a model that is shown, computed exactly
+    undecided   none of these could be shown; the reason says what is in the way
+    unreadable  the LaTeX could not be read; the position says where
+
+Nothing is ever accepted because it survived random tests. Statements with an index are proved for T = 2, 3, 4 at least, and
+for all T where the normal form allows it (see `_horizon`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from functools import lru_cache
+from itertools import product
+from math import lcm
+
+import numpy as np
+
+from course.equations import explain
+from course.equations.ground import INDEX_NAMES, Ground, Grounder, NotDecidable, OutOfRange, Var, shown
+from course.equations.proof import Bounds, Elemental, Form, Normaliser, plus
+from course.equations.reader import ReadError, Reading, read
+from course.equations.settings import MAX_T, Model, Setting, settings
+from course.equations.tree import (
+    Add, Apply, Big, Chain, Index, Neg, Node, Num, Range, Sym, latex, outline, rebuild, walk,
+)
+from course.equations.worlds import Counterexample, Refuter, World, random_weights
+
+ACCEPTED = ("identity", "bound")
+LENGTHS = (2, 3, 4)
+MAX_INSTANCES = 120
+
+
+@dataclass(frozen=True)
+class Required:
+    r"""The form an answer must have, besides being true, so that `1 = 1` or the question restated earns nothing.
+
+    left:      the expected left side, as LaTeX (compared as read, so the spelling is free), or None.
+    relations: the relations allowed, as in tree.Chain, or empty for any.
+    must:      parts that must occur on the right: LaTeX such as r"p(x|z)", or one of "KL", "E", "log", "prod", "sum", "int".
+    must_not:  parts that must not occur anywhere on the right.
+    """
+
+    left: str | None = None
+    relations: tuple[str, ...] = ()
+    must: tuple[str, ...] = ()
+    must_not: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is known about a statement. kind is identity, bound, refuted, undecided or unreadable.
+
+    reading: canonical LaTeX of what was read; tree: the same as indented text. reason: one or two sentences.
+    counterexample: printable, for refuted statements. repairs: (LaTeX, what changed), best first. position: (line, column)
+    of a reading error. assumptions: properties of the setting that the proof used. proved_for: "all T" or "T = 2, 3, 4"; empty
+    where no T occurs. certificate: what makes a bound true. notes: remarks of the reader.
+    """
+
+    kind: str
+    reading: str = ""
+    reason: str = ""
+    counterexample: object = None
+    repairs: tuple[tuple[str, str], ...] = ()
+    position: tuple[int, int] | None = None
+    assumptions: tuple[str, ...] = ()
+    proved_for: str = ""
+    certificate: str = ""
+    tree: str = ""
+    notes: tuple[str, ...] = ()
+    setting: str = ""
+
+    @property
+    def accepted(self) -> bool:
+        return self.kind in ACCEPTED
+
+    def as_dict(self) -> dict:
+        """Plain data for JSON."""
+        out = {k: getattr(self, k) for k in ("kind", "reading", "reason", "proved_for", "certificate", "tree", "setting")}
+        out |= {"assumptions": list(self.assumptions), "notes": list(self.notes),
+                "position": list(self.position) if self.position else None,
+                "counterexample": str(self.counterexample) if self.counterexample is not None else None,
+                "repairs": [{"latex": a, "change": b} for a, b in self.repairs]}
+        return out
+
+    def __str__(self) -> str:
+        lines = [f"{self.kind}" + (f" ({self.proved_for})" if self.proved_for else "")]
+        if self.reading:
+            lines.append(f"read as: {self.reading}")
+        if self.reason:
+            lines.append(self.reason)
+        if self.certificate:
+            lines.append(f"certificate: {self.certificate}")
+        if self.assumptions:
+            lines.append(f"assumes: {'; '.join(self.assumptions)}")
+        lines += [f"note: {n}" for n in self.notes]
+        if self.counterexample is not None:
+            lines.append(f"counterexample:\n{self.counterexample}")
+        lines += [f"would hold: {a}   ({b})" for a, b in self.repairs]
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One relation of a derivation: its number from 1, its kind and verdict, its LaTeX, where it stands."""
+
+    number: int
+    latex: str
+    verdict: Verdict
+    position: tuple[int, int] = (1, 1)
+
+    @property
+    def kind(self) -> str:
+        return self.verdict.kind
+
+
+@dataclass(frozen=True)
+class Derivation:
+    """A derivation judged relation by relation.
+
+    wrong_steps: numbers (from 1) of the relations that are refuted. holds: every relation is an identity or a bound.
+    conclusion: what first and last term are to each other by the steps that hold, or why nothing follows.
+    compensating: wrong steps although the chain's end result is true.
+    """
+
+    steps: tuple[Step, ...]
+    conclusion: str = ""
+    compensating: bool = False
+    error: Verdict | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def wrong_steps(self) -> list[int]:
+        return [s.number for s in self.steps if s.kind == "refuted"]
+
+    @property
+    def undecided_steps(self) -> list[int]:
+        return [s.number for s in self.steps if s.kind not in (*ACCEPTED, "refuted")]
+
+    @property
+    def holds(self) -> bool:
+        return bool(self.steps) and all(s.kind in ACCEPTED for s in self.steps)
+
+    def as_dict(self) -> dict:
+        return {"holds": self.holds, "wrong_steps": self.wrong_steps, "undecided_steps": self.undecided_steps,
+                "conclusion": self.conclusion, "compensating": self.compensating, "notes": list(self.notes),
+                "error": self.error.as_dict() if self.error else None,
+                "steps": [{"number": s.number, "latex": s.latex, **s.verdict.as_dict()} for s in self.steps]}
+
+    def __str__(self) -> str:
+        if self.error:
+            return str(self.error)
+        lines = []
+        for s in self.steps:
+            lines.append(f"{s.number}. {s.kind}: {s.latex}" + (f"   [{s.verdict.reason}]" if s.verdict.reason else ""))
+        return "\n".join([*lines, self.conclusion])
+
+
+@lru_cache(maxsize=256)
+def _model(setting: Setting, T: int, forget: str = "", extra: int = 0) -> Model:
+    return Model(setting, T, forget, extra)
+
+
+@lru_cache(maxsize=256)
+def _normaliser(setting: Setting, T: int, forget: str = "", extra: int = 0) -> Normaliser:
+    return Normaliser(_model(setting, T, forget, extra))
+
+
+def _setting(setting: str | Setting) -> Setting:
+    if isinstance(setting, Setting):
+        return setting
+    if setting not in settings:
+        raise ValueError(f"there is no setting {setting!r}; known are {', '.join([*settings, 'gaussian'])}")
+    return settings[setting]
+
+
+# -------------------------------------------------------------------------------------------------- one relation
+
+
+@dataclass
+class Instance:
+    """A claim in one model: for one T and one choice of the free indices."""
+
+    T: int
+    indices: dict[str, int]
+    left: Ground
+    right: Ground
+    free: frozenset[Var]
+    free_left: frozenset[Var]
+    free_right: frozenset[Var]
+    lints: tuple[str, ...]
+    notes: tuple[str, ...]
+    extra: int
+    bare: bool
+    bare_kl: bool
+    index_value: bool
+    division: bool
+    form: Form | None = None
+
+    @property
+    def at(self) -> str:
+        return ", ".join(f"{k} = {v}" for k, v in self.indices.items())
+
+
+@dataclass(frozen=True)
+class Claim:
+    """left relation right in a setting; conditions restrict the free indices (t >= 2)."""
+
+    setting: Setting
+    left: Node
+    relation: str
+    right: Node
+    conditions: tuple[Chain, ...] = ()
+    joint: bool = False
+    prior: bool = False
+
+    def free_indices(self) -> list[str]:
+        out: dict[str, None] = {}
+        taken = {s[0] for s in _model(self.setting, 2 if self.setting.indexed else 1).slots}
+
+        def go(node: Node, bound: frozenset[str]) -> None:
+            if isinstance(node, Index) and node.var and node.var != "T" and node.var not in bound:
+                out[node.var] = None
+            if isinstance(node, Sym) and not node.sub and node.name in INDEX_NAMES and node.name not in ("T", *taken) and node.name not in bound:
+                out[node.name] = None
+            if isinstance(node, Big):
+                for limit in (node.low, node.high):
+                    if limit is not None:
+                        go(limit, bound)
+                go(node.body, bound | {node.var})
+                return
+            for f in _below(node):
+                go(f, bound)
+
+        go(self.left, frozenset())
+        go(self.right, frozenset())
+        return sorted(out)
+
+    def instances(self, T: int, extra: int = 0) -> list[Instance]:
+        model = _model(self.setting, T, "", extra)
+        names = self.free_indices()
+        out = []
+        for values in product(range(1, T + 1 + extra), repeat=len(names)):
+            indices = dict(zip(names, values, strict=True))
+            if "s" in indices and "t" in indices and not indices["s"] < indices["t"]:
+                continue
+            if not all(_holds(c, indices, T) for c in self.conditions):
+                continue
+            g = Grounder(model, indices, self.joint, self.prior)
+            try:
+                left = g(self.left)
+                free_left = frozenset(g.free)
+                g.free = set()
+                right = g(self.right)
+            except OutOfRange:
+                if names or extra == 0:
+                    continue
+                raise
+            if names and any("is no density" in x or "is not defined in the setting" in x and "taking it for" in x for x in g.lints):
+                continue
+            out.append(Instance(T, indices, left, right, free_left | g.free, free_left, frozenset(g.free), tuple(g.lints), tuple(g.notes),
+                                extra, g.used_bare_law, g.used_bare_kl, g.used_index_value, g.used_division))
+            if len(out) > MAX_INSTANCES:
+                raise NotDecidable(f"more than {MAX_INSTANCES} combinations of free indices")
+        return out
+
+    def difference(self, i: Instance, forget: str = "") -> Form:
+        n = _normaliser(self.setting, i.T, forget, i.extra)
+        return plus(n.form(i.left), n.form(i.right), Fraction(-1))
+
+
+def _below(node: Node):
+    from course.equations.tree import children
+    return children(node)
+
+
+def _number(node: Node, indices: dict[str, int], T: int) -> int | None:
+    match node:
+        case Num(v) if v.denominator == 1:
+            return int(v)
+        case Sym(name, (), ()) if name == "T" or name in indices:
+            return T if name == "T" else indices[name]
+        case Neg(body):
+            inner = _number(body, indices, T)
+            return None if inner is None else -inner
+        case Add(terms):
+            parts = [_number(t, indices, T) for t in terms]
+            return None if any(p is None for p in parts) else sum(parts)  # type: ignore[arg-type]
+    return None
+
+
+def _is_condition(chain: Chain) -> bool:
+    """t >= 2 and the like: only indices and numbers."""
+    return bool(chain.relations) and any(isinstance(n, Sym) and n.name in INDEX_NAMES and n.name != "T" for t in chain.terms for n in walk(t)) and all(
+        isinstance(n, Num | Neg | Add) or isinstance(n, Sym) and n.name in INDEX_NAMES and not n.sub and not n.marks
+        for t in chain.terms for n in walk(t))
+
+
+def _holds(chain: Chain, indices: dict[str, int], T: int) -> bool:
+    values = [_number(t, indices, T) for t in chain.terms]
+    for a, rel, b in zip(values, chain.relations, values[1:], strict=False):
+        if a is None or b is None:
+            continue
+        if not {"=": a == b, ">=": a >= b, "<=": a <= b, ">": a > b, "<": a < b, "!=": a != b}.get(rel, True):
+            return False
+    return True
+
+
+def _horizon(claim: Claim) -> int | None:
+    """A length H such that the claim holds for all T if it holds for T = 2 ... H; None if there is none to be had.
+
+    In normal form a coefficient belongs to a place in the chain. Indices in the statement are constants up to L, T minus
+    at most R, or running indices shifted by at most w, so coefficients can change only at places up to L + w from the left and
+    R + w from the right and are constant between. At T = L + R + 2w + 2 every place of every longer chain has a twin.
+    """
+    L, R, w = 1, 0, 0
+    depth = 0
+
+    def go(node: Node, inside: int) -> None:
+        nonlocal L, R, w, depth
+        if isinstance(node, Index):
+            if not node.var:
+                L = max(L, node.shift)
+            elif node.var == "T":
+                R = max(R, abs(node.shift))
+            else:
+                w = max(w, abs(node.shift))
+        if isinstance(node, Big):
+            inside += 1
+            depth = max(depth, inside)
+        for child in _below(node):
+            go(child, inside)
+
+    for side in (claim.left, claim.right):
+        go(side, 0)
+        for n in walk(side):
+            if isinstance(n, Sym | Apply):
+                head = n if isinstance(n, Sym) else n.head
+                if head.name in {k.partition("_")[0] for k in claim.setting.definitions}:
+                    w = max(w, 1)
+    for chain in claim.conditions:
+        for n in walk(chain):
+            if isinstance(n, Num):
+                L = max(L, int(abs(n.value)))
+    horizon = max(4, L + R + 2 * w + 2)
+    return horizon if depth <= 1 and horizon <= MAX_T - 2 and len(claim.free_indices()) <= 1 else None
+
+
+def decide(claim: Claim, explaining: bool = True) -> Verdict:
+    """The verdict on one relation, without its reading."""
+    if claim.relation in (":=", "=:"):
+        claim = replace(claim, relation="=")
+    if claim.relation in ("~", "->", "~=", "!=", "propto"):
+        what = {"~": "\"distributed as\" is no equation; write the density", "~=": "an approximation is no claim that can be decided",
+                "->": "a limit is beyond this setting", "!=": "\"not equal\" is not decided", "propto": "\"proportional\" is not decided"}
+        return Verdict("undecided", reason=what[claim.relation])
+    try:
+        first = _reading(claim, explaining)
+        verdict, flags = first
+        others = []
+        if flags["bare"] and flags["averages"]:
+            others.append((replace(claim, joint=True), "E_q over x_0 as well", "E_q given x_0"))
+        if flags["bare_kl"]:
+            others.append((replace(claim, prior=True), "the right law of the KL as a prior", "the right law of the KL as a posterior"))
+        for other, name, usual in others:
+            second, _ = _reading(other, False)
+            if second.kind == verdict.kind or second.kind == "undecided":
+                continue
+            if verdict.accepted and second.accepted:
+                continue
+            if verdict.kind == "undecided" and second.kind == "refuted":
+                continue
+            return Verdict("undecided", reason=f"the answer depends on a reading: with {usual} it is {verdict.kind}, with {name} it is {second.kind}; "
+                                               "write the law out", notes=verdict.notes)
+        return verdict
+    except NotDecidable as e:
+        return Verdict("undecided", reason=str(e))
+    except RecursionError:
+        return Verdict("undecided", reason="the statement is nested too deeply")
+
+
+def _reading(claim: Claim, explaining: bool) -> tuple[Verdict, dict]:
+    setting = claim.setting
+    lengths = LENGTHS if setting.indexed else (1,)
+    instances = [i for T in lengths for i in claim.instances(T)]
+    extra_note = ""
+    if not instances:
+        try:
+            instances = [i for T in lengths for i in claim.instances(T, extra=1)]
+        except OutOfRange as e:
+            raise NotDecidable(str(e)) from None
+        if not instances:
+            deep = [i for T in range(5, 9) for i in claim.instances(T)] if setting.indexed else []
+            if not deep:
+                raise NotDecidable("the statement uses variables that do not exist in the setting "
+                                   f"{setting.name}, for any T up to 8")
+            instances = deep
+        else:
+            extra_note = "the statement uses variables beyond those of the setting (an index runs too far)"
+    lints = tuple(dict.fromkeys(x for i in instances for x in i.lints))
+    notes = tuple(dict.fromkeys(x for i in instances for x in i.notes))
+    flags = {"bare": any(i.bare for i in instances), "bare_kl": any(i.bare_kl for i in instances),
+             "averages": not setting_observed(setting) and not any(_seen_free(i, claim) for i in instances)}
+    for i in instances:
+        i.form = claim.difference(i)
+    open_ = [i for i in instances if i.form]
+    relation = claim.relation
+    if not open_:
+        if relation in (">", "<"):
+            return _strict_equal(claim, instances[0], lints), flags
+        verdict = _proved(claim, "identity", instances, notes, explaining)
+        if relation != "=":
+            verdict = replace(verdict, reason="both sides are even equal")
+        return _with_lints(verdict, lints, extra_note), flags
+    if relation == "=":
+        for i in open_:
+            cex = _refute(claim, i, "=", lints, thorough=False)
+            if cex:
+                return _refuted(claim, i, cex, lints, extra_note, explaining), flags
+        for i in open_[:4]:
+            cex = _refute(claim, i, "=", lints, thorough=True)
+            if cex:
+                return _refuted(claim, i, cex, lints, extra_note, explaining), flags
+        return Verdict("undecided", reason="no proof was found, and no counterexample", notes=notes), flags
+    weak = {">": ">=", "<": "<="}.get(relation, relation)
+    for i in open_:
+        cex = _refute(claim, i, weak, lints, thorough=False, quick=True)
+        if cex:
+            return _refuted(claim, i, cex, lints, extra_note, explaining), flags
+    found = _bounded(claim, weak, open_, instances)
+    if found is None:
+        for i in open_[:12]:
+            cex = _refute(claim, i, weak, lints, thorough=True)
+            if cex:
+                return _refuted(claim, i, cex, lints, extra_note, explaining), flags
+        return Verdict("undecided", reason="no certificate was found for the inequality, and no counterexample", notes=notes), flags
+    certificate, proved_for = found
+    if relation in (">", "<"):
+        return _strict(claim, open_[0], lints, certificate), flags
+    verdict = _proved(claim, "bound", instances, notes, explaining, proved_for, certificate)
+    return _with_lints(verdict, lints, extra_note), flags
+
+
+def setting_observed(setting: Setting) -> bool:
+    return bool(_model(setting, 2 if setting.indexed else 1).observed["q"])
+
+
+def _seen_free(i: Instance, claim: Claim) -> bool:
+    """Is the first variable (x_0) free even when bare expectations average over it?"""
+    if claim.joint:
+        return False
+    seen = _model(claim.setting, i.T, "", i.extra).seen
+    try:
+        other = [j for j in replace(claim, joint=True).instances(i.T, i.extra) if j.indices == i.indices]
+    except NotDecidable:
+        return True
+    return any(v[:2] in seen for j in other for v in j.free)
+
+
+def _with_lints(verdict: Verdict, lints: tuple[str, ...], extra_note: str) -> Verdict:
+    if not lints and not extra_note:
+        return verdict
+    text = "; ".join([*lints, *([extra_note] if extra_note else [])])
+    return Verdict("undecided", reason=f"{text}. (Read generously, the line would hold.)", notes=verdict.notes)
+
+
+def _refute(claim: Claim, i: Instance, relation: str, lints: tuple, thorough: bool, quick: bool = False) -> Counterexample | None:
+    model = _model(claim.setting, i.T, "", i.extra)
+    r = Refuter(model, i.left, i.right, i.free, relation, i.at, formal=bool(lints))
+    weights = r.search(thorough=thorough)
+    return r.exact(weights) if weights is not None else None
+
+
+def _proved(claim: Claim, kind: str, instances: list[Instance], notes: tuple, explaining: bool, proved_for: str | None = None,
+            certificate: str = "") -> Verdict:
+    setting = claim.setting
+    if proved_for is None:
+        proved_for = ""
+        if setting.indexed:
+            horizon = None if any(i.index_value for i in instances) else _horizon(claim)
+            lengths = sorted({i.T for i in instances})
+            proved_for = "T = " + ", ".join(map(str, lengths))
+            if horizon is not None:
+                more = [j for T in range(5, horizon + 1) for j in claim.instances(T)]
+                if all(not claim.difference(j) for j in more):
+                    proved_for = "all T" if lengths[0] == 2 else f"all T from {lengths[0]}"
+    assumptions = _assumptions(claim, kind, instances) if explaining else ()
+    reason = ""
+    if kind == "identity":
+        reason = "both sides have the same normal form"
+    return Verdict(kind, reason=reason, assumptions=assumptions, proved_for=proved_for, certificate=certificate, notes=notes)
+
+
+def _assumptions(claim: Claim, kind: str, instances: list[Instance]) -> tuple[str, ...]:
+    out = []
+    setting = claim.setting
+    probe = [i for i in instances if i.T == 3] or instances
+    model = _model(setting, probe[0].T)
+    letters = [x for x in "pq" if len(model.canon(x, frozenset(model.slots))) > 1]
+
+    def survives(forget: str) -> bool:
+        for i in probe:
+            form = claim.difference(i, forget)
+            if not form:
+                continue
+            if kind == "identity":
+                return False
+            s = 1 if claim.relation in (">=", ">") else -1
+            if Bounds(_normaliser(setting, i.T, forget, i.extra)).prove({k: s * v for k, v in form.items()}) is None:
+                return False
+        return True
+
+    if letters and not survives("".join(letters)):
+        needed = [x for x in letters if len(letters) == 1 or not survives(x)] or letters
+        out.append(f"the Markov property of {' and '.join(needed)}")
+    if any(i.division for i in instances):
+        out.append("positivity: every probability is greater than zero")
+    return tuple(out)
+
+
+def _refuted(claim: Claim, i: Instance, cex: Counterexample, lints: tuple, extra_note: str, explaining: bool) -> Verdict:
+    reasons = [*lints, *([extra_note] if extra_note else [])]
+    for mine, other, side in ((i.free_left, i.free_right, "left"), (i.free_right, i.free_left, "right")):
+        only = sorted(v for v in mine - other)
+        if only and len(reasons) < 4 and not isinstance(claim.right, Num):
+            names = ", ".join(shown(v) for v in only)
+            reasons.append(f"{names} {'is' if len(only) == 1 else 'are'} free on the {side} only (an expectation or a sum over "
+                           f"{'it' if len(only) == 1 else 'them'} may be missing)")
+    model = _model(claim.setting, i.T, "", i.extra)
+    if claim.relation == "=":
+        reasons += explain.ratio(model, _normaliser(claim.setting, i.T, "", i.extra), i)
+    if claim.setting.indexed and i.T > 2 and not reasons:
+        reasons.append(f"it holds for T = 2 but not for T = {i.T}")
+    repairs: tuple = ()
+    if explaining:
+        repairs = tuple(explain.repairs(claim, decide))
+    return Verdict("refuted", reason="; ".join(reasons) or "it fails in the model shown", counterexample=cex, repairs=repairs)
+
+
+# --------------------------------------------------------------------------------------------------------- bounds
+
+
+def _signed(form: Form, relation: str) -> Form:
+    return dict(form) if relation == ">=" else {k: -v for k, v in form.items()}
+
+
+def _bounded(claim: Claim, relation: str, open_: list[Instance], instances: list[Instance]) -> tuple[str, str] | None:
+    """(certificate, proved for) if the inequality has a certificate at every length, else None."""
+    setting = claim.setting
+    general_tried = False
+    texts: dict[str, None] = {}
+    single = not claim.free_indices()
+    for i in sorted(open_, key=lambda i: (i.T != 3, i.T)):
+        n = _normaliser(setting, i.T, "", i.extra)
+        proof = Bounds(n).prove(_signed(i.form or {}, relation))
+        if proof is None:
+            return None
+        if setting.indexed and single and not general_tried and i.T == 3:
+            general_tried = True
+            general = _general(claim, relation, proof, i)
+            if general:
+                return general
+        where = f"T = {i.T}" + (f", {i.at}" if i.at else "") if setting.indexed else ""
+        gap = " + ".join(("" if c == 1 else f"{c} ") + e.text() for c, e in proof)
+        texts[f"{where}: {gap}" if where else gap] = None
+    lengths = sorted({i.T for i in instances})
+    body = "; ".join(list(texts)[:4])
+    return (f"the gap is {body}" if not setting.indexed else f"the gap is, for {body}",
+            "T = " + ", ".join(map(str, lengths)) if setting.indexed else "")
+
+
+def _general(claim: Claim, relation: str, proof: list[tuple[Fraction, Elemental]], i: Instance) -> tuple[str, str] | None:
+    """A certificate found for T = 3, rewritten with T in place of 3 and checked at every length up to the horizon."""
+    horizon = _horizon(claim)
+    if horizon is None or i.index_value or len(proof) > 3 or any(e.jensen for _, e in proof):
+        return None
+    setting = claim.setting
+    more = [j for T in range(2, horizon + 1) for j in claim.instances(T)]
+
+    def stretch(vs: frozenset[Var], T: int, start: int) -> frozenset[Var]:
+        """The same set for length T: a run of two or more up to 3 becomes one up to T, 3 alone becomes T."""
+        out: set[Var] = set()
+        for base in {v[0] for v in vs}:
+            mine = {v[1]: v for v in vs if v[0] == base}
+            tag = next(iter(mine.values()))[2]
+            if -1 in mine:
+                out.add((base, -1, tag))
+                continue
+            for k in mine:
+                if k < 2 or k == 2 and start == 1:
+                    out.add((base, k, tag))
+            if 2 in mine and start == 0:  # 2 is T - 1 or part of a run
+                if 3 in mine or 1 in mine or 0 in mine:
+                    out |= {(base, k, tag) for k in range(2 if (1 in mine or 0 in mine or 3 in mine) else T - 1, T)}
+                else:
+                    out.add((base, T - 1, tag))
+            if 3 in mine:
+                out.add((base, T, tag))
+        return frozenset(v for v in out if v[1] <= T)
+
+    for start in (0, 1):
+        good = True
+        for j in more:
+            n = _normaliser(setting, j.T, "", j.extra)
+            b = Bounds(n)
+            total: Form = {}
+            for c, e in proof:
+                a, bb, given, cc = (stretch(x, j.T, start) for x in (e.a, e.b, e.given, e.c))
+                law = (e.letter, given)
+                hidden = frozenset((*s, "!") for s in n.model.slots if s not in {v[:2] for v in given})
+                form: Form = {}
+                if a and not {v[:2] for v in a} & {v[:2] for v in (bb | given | cc)}:
+                    b.expected(law, hidden, n.density(e.letter, a, bb | given), form, 1)
+                    b.expected(law, hidden, n.density(e.other, a, cc), form, -1)
+                total = plus(total, form, c)
+            if total != _signed(claim.difference(j), relation):
+                good = False
+                break
+        if good:
+            text = " + ".join(("" if c == 1 else f"{c} ") + _general_text(e, start) for c, e in proof)
+            return f"the gap is {text}", "all T"
+    return None
+
+
+def _general_text(e: Elemental, start: int) -> str:
+    def names(vs: frozenset[Var]) -> str:
+        out = []
+        for base in sorted({v[0] for v in vs}):
+            ks = sorted(v[1] for v in vs if v[0] == base)
+            if ks == [-1]:
+                out.append(base)
+            elif len(ks) > 1 and ks == list(range(ks[0], ks[-1] + 1)) and ks[-1] >= 2 and (ks[-1] == 3 or start == 0):
+                out.append(f"{base}_{{{ks[0]}:{'T' if ks[-1] == 3 else 'T-1'}}}")
+            else:
+                out += [f"{base}_{'T' if k == 3 else '{T-1}' if k == 2 and start == 0 else k}" for k in ks]
+        return ", ".join(out)
+
+    def density(letter: str, args: frozenset[Var], given: frozenset[Var]) -> str:
+        return f"{letter}({names(args)}" + (f"|{names(given)}" if given else "") + ")"
+
+    kl = f"KL({density(e.letter, e.a, e.b | e.given)} || {density(e.other, e.a, e.c)})"
+    return f"E_{density(e.letter, e.b, e.given)}[{kl}]" if e.b else kl
+
+
+def _strict_equal(claim: Claim, i: Instance, lints: tuple) -> Verdict:
+    model = _model(claim.setting, i.T, "", i.extra)
+    r = Refuter(model, i.left, i.right, i.free, claim.relation, i.at)
+    weights = random_weights(model, 2, 1, np.random.default_rng(0), (1, 2, 3))
+    return Verdict("refuted", reason="; ".join([*lints, "both sides are always equal, so the strict inequality never holds"]),
+                   counterexample=r.exact(weights, strict_fails=True))
+
+
+def _swap_letter(g: Ground) -> Ground:
+    if g[0] == "d":
+        return ("d", "p", g[2], g[3])
+    return tuple(_swap_letter(x) if isinstance(x, tuple) and x and isinstance(x[0], str) and x[0] in _KINDS else
+                 tuple(_swap_letter(y) for y in x) if g[0] in ("add", "mul") and isinstance(x, tuple) else x for x in g)
+
+
+_KINDS = {"num", "d", "add", "mul", "div", "pow", "log", "exp", "sum"}
+
+
+def _strict(claim: Claim, i: Instance, lints: tuple, certificate: str) -> Verdict:
+    """A strict inequality whose weak form is proved: it fails if both sides are equal where q is p."""
+    model = _model(claim.setting, i.T, "", i.extra)
+    n = _normaliser(claim.setting, i.T, "", i.extra)
+    if plus(n.form(_swap_letter(i.left)), n.form(_swap_letter(i.right)), Fraction(-1)):
+        return Verdict("undecided", reason="the inequality without strictness is proved; whether equality can occur was not decided",
+                       certificate=certificate)
+    weights = random_weights(model, 2, 1, np.random.default_rng(0), (1, 2, 3))
+    world = World(model, weights, exact=True)
+    for slot, parents in model.parents["q"].items():
+        both = world.marginal("p", frozenset((slot, *parents)))[0]
+        order = [s for s in model.slots if s in (slot, *parents)]
+        both = both.transpose([order.index(s) for s in (*parents, slot)])
+        scale = lcm(*(x.denominator for x in both.reshape(-1)))
+        weights["q"][slot] = np.array([int(x * scale) for x in both.reshape(-1)], dtype=object).reshape(1, *both.shape)
+    r = Refuter(model, i.left, i.right, i.free, claim.relation, i.at)
+    world = World(model, weights, exact=True)
+    r.gap = lambda w: np.zeros((1, *([2] * len(r.free))))  # type: ignore[method-assign]
+    return Verdict("refuted", reason="; ".join([*lints, "equality occurs (for instance where q is the posterior of p), so the inequality is not strict"]),
+                   counterexample=r.exact(weights, strict_fails=True))
+
+
+# ------------------------------------------------------------------------------------------------- whole statements
+
+
+def _unreadable(e: ReadError, setting: str) -> Verdict:
+    return Verdict("unreadable", reason=str(e), position=(e.line, e.column), setting=setting)
+
+
+def _known(sym: Node, setting: Setting) -> bool:
+    head = sym.head if isinstance(sym, Apply) else sym
+    if not isinstance(head, Sym):
+        return True
+    heads = {k.partition("_")[0] for k in setting.definitions}
+    bases = {s[0] for s in _model(setting, 2 if setting.indexed else 1).slots} | {s[0] for s in setting.alias_slots}
+    return head.name in heads or head.name in bases or head.name in INDEX_NAMES
+
+
+def _substitute(node: Node, definitions: dict[Node, Node]) -> Node:
+    if node in definitions:
+        return definitions[node]
+    return rebuild(node, lambda child: _substitute(child, definitions)) if definitions else node
+
+
+def _key(node: Node) -> Node:
+    """What a definition is remembered by: the bare name, whatever arguments it is written with."""
+    return node.head if isinstance(node, Apply) else node
+
+
+def _judged(reading: Reading, setting: Setting, explaining: bool) -> list[Step]:
+    """Every relation of every chain, judged."""
+    conditions = tuple(c for c in reading.chains if _is_condition(c))
+    chains = [c for c in reading.chains if not _is_condition(c)]
+    definitions: dict[Node, Node] = {}
+    steps: list[Step] = []
+    total = sum(len(c.relations) for c in chains)
+    for chain in chains:
+        if not chain.relations:
+            verdict = Verdict("undecided", reason="this is an expression, not a statement: it has no relation")
+            steps.append(Step(len(steps) + 1, latex(chain), verdict, (1, 1)))
+            continue
+        for k, relation in enumerate(chain.relations):
+            left, right = chain.terms[k], chain.terms[k + 1]
+            text = latex(Chain((left, right), (relation,)))
+            verdict = None
+            for side, other in ((left, right), (right, left)):
+                if isinstance(side, Sym | Apply) and not _known(side, setting) and _key(side) not in definitions:
+                    explicit = relation == (":=" if side is left else "=:")
+                    if explicit or relation == "=" and (total > 1 or k > 0):
+                        definitions[_key(side)] = other
+                        if isinstance(side, Apply):
+                            definitions[side] = other
+                        verdict = Verdict("identity", reason=f"taken as the definition of {latex(side)}")
+                    elif relation == "=":
+                        verdict = Verdict("undecided", reason=f"{latex(side)} is not known in the setting {setting.name}; to define it, write :=")
+                    break
+            if verdict is None:
+                claim = Claim(setting, _substitute(left, definitions), relation, _substitute(right, definitions), conditions)
+                verdict = decide(claim, explaining)
+            where = chain.where[k] if k < len(chain.where) else (1, 1)
+            steps.append(Step(len(steps) + 1, text, replace(verdict, reading=text, setting=setting.name), where))
+    return steps
+
+
+def judge(latex_text: str, setting: str | Setting = "vae", form: Required | None = None) -> Verdict:
+    """Is the statement true in every model of the setting?
+
+    latex_text: one statement (or several rows); setting: a name in course.equations.settings.settings, "gaussian", or a Setting;
+    form: what an accepted answer must look like besides being true: a true statement of another form is `undecided`.
+    A chain of relations is as true as its weakest link. ValueError for an unknown setting, TypeError for a non-string.
+    """
+    name = setting if isinstance(setting, str) else setting.name
+    if name != "gaussian":
+        chosen = _setting(setting)
+    try:
+        reading = read(latex_text)
+    except ReadError as e:
+        return _unreadable(e, name)
+    shown_text = r" \\ ".join(latex(c) for c in reading.chains)
+    tree = "\n".join(outline(c) for c in reading.chains)
+    if name == "gaussian":
+        from course.equations.gaussian import judge_gaussian
+        verdict = judge_gaussian(reading)
+    else:
+        steps = _judged(reading, chosen, True)
+        verdict = _combined(steps)
+    verdict = replace(verdict, reading=shown_text, tree=tree, notes=(*reading.notes, *verdict.notes), setting=name)
+    if form is not None and verdict.accepted:
+        problem = form_problem(reading, form)
+        if problem:
+            verdict = replace(verdict, kind="undecided", reason=f"true, but not the form asked for: {problem}")
+    return verdict
+
+
+def _combined(steps: list[Step]) -> Verdict:
+    if not steps:
+        return Verdict("undecided", reason="there is no statement, only conditions on indices")
+    if len(steps) == 1:
+        return steps[0].verdict
+    for kind in ("refuted", "undecided"):
+        bad = [s for s in steps if s.kind == kind]
+        if bad:
+            s = bad[0]
+            return replace(s.verdict, reason=f"relation {s.number}, {s.latex}: {s.verdict.reason}")
+    kind = "bound" if any(s.kind == "bound" for s in steps) else "identity"
+    one = lambda field_: tuple(dict.fromkeys(x for s in steps for x in getattr(s.verdict, field_)))  # noqa: E731
+    ranges = list(dict.fromkeys(s.verdict.proved_for for s in steps if s.verdict.proved_for))
+    weakest = next((r for r in ranges if r != "all T"), ranges[0] if ranges else "")
+    return Verdict(kind, reason=f"all {len(steps)} relations hold", assumptions=one("assumptions"), proved_for=weakest,
+                   certificate="; ".join(f"{s.number}: {s.verdict.certificate}" for s in steps if s.verdict.certificate), notes=one("notes"))
+
+
+def judge_derivation(latex_text: str, setting: str | Setting = "vae") -> Derivation:
+    """Judge every relation of a derivation (rows of an aligned environment, chains), each against its own left neighbour."""
+    name = setting if isinstance(setting, str) else setting.name
+    if name != "gaussian":
+        chosen = _setting(setting)
+    try:
+        reading = read(latex_text)
+    except ReadError as e:
+        return Derivation((), error=_unreadable(e, name), conclusion="the derivation cannot be read")
+    if name == "gaussian":
+        from course.equations.gaussian import judge_gaussian_steps
+        steps = tuple(Step(n, text, replace(v, reading=text, setting=name), where)
+                      for n, (text, v, where) in enumerate(judge_gaussian_steps(reading), 1))
+        decide_end = None
+    else:
+        steps = tuple(_judged(reading, chosen, True))
+        decide_end = lambda left, rel, right: decide(  # noqa: E731
+            Claim(chosen, left, rel, right, tuple(c for c in reading.chains if _is_condition(c))), False)
+    chains = [c for c in reading.chains if c.relations and not _is_condition(c)]
+    conclusion, compensating = _conclusion(chains, steps, decide_end)
+    return Derivation(steps, conclusion, compensating, notes=reading.notes)
+
+
+def combine(relations: list[str]) -> str | None:
+    """The relation of first and last term that a chain of relations gives: = and >= make >=; >= and <= make nothing."""
+    strict = any(r in (">", "<") for r in relations)
+    up = any(r in (">=", ">") for r in relations)
+    down = any(r in ("<=", "<") for r in relations)
+    if up and down or any(r not in ("=", ":=", "=:", ">=", "<=", ">", "<") for r in relations):
+        return None
+    return (">" if strict else ">=") if up else ("<" if strict else "<=") if down else "="
+
+
+def _conclusion(chains: list[Chain], steps: tuple[Step, ...], decide_end) -> tuple[str, bool]:
+    """What each chain as a whole proves, and whether wrong steps cancel out."""
+    out, at, compensating = [], 0, False
+    for chain in chains:
+        mine = steps[at:at + len(chain.relations)]
+        at += len(chain.relations)
+        first, last = chain.terms[0], chain.terms[-1]
+        claimed = combine(list(chain.relations))
+        wrong = [s.number for s in mine if s.kind == "refuted"]
+        unknown = [s.number for s in mine if s.kind not in (*ACCEPTED, "refuted")]
+        ends = latex(Chain((first, last), (claimed,))) if claimed else ""
+        if not wrong and not unknown:
+            out.append(f"proved: {ends}" if claimed else "every step holds, but the relations point both ways: nothing follows for the ends")
+            continue
+        which = f"step{'s' if len(wrong) > 1 else ''} {', '.join(map(str, wrong))} {'are' if len(wrong) > 1 else 'is'} wrong" if wrong else \
+            f"step {', '.join(map(str, unknown))} could not be decided"
+        if claimed and len(chain.relations) > 1 and decide_end is not None:
+            end = decide_end(first, claimed, last)
+            if end.accepted and wrong:
+                compensating = compensating or len(wrong) > 1
+                out.append(f"{which}, yet the end result is true: {ends}" + ("; the errors compensate" if len(wrong) > 1 else ""))
+                continue
+            if end.kind == "refuted":
+                weaker = next((r for r in (">=", "<=") if claimed == "=" and decide_end(first, r, last).accepted), None)
+                out.append(f"{which}, and the end result is false" +
+                           (f" (true is {latex(Chain((first, last), (weaker,)))})" if weaker else ""))
+                continue
+        out.append(f"{which}: nothing follows for the ends of the chain")
+    return "; ".join(out), compensating
+
+
+# ---------------------------------------------------------------------------------------------------- required form
+
+_KIND_NAMES = {"KL": "KL", "E": "Expect", "log": "Func", "prod": "Big", "sum": "Big", "int": "Integral"}
+
+
+def _plain(node: Node) -> Node:
+    """The tree with what does not matter for comparing parts removed: the order of variables in a density."""
+    node = rebuild(node, _plain)
+    from course.equations.tree import Density
+    if isinstance(node, Density):
+        return replace(node, args=tuple(sorted(node.args, key=repr)), given=tuple(sorted(node.given, key=repr)))
+    return node
+
+
+def _occurs(part: str, nodes: list[Node]) -> bool:
+    if part in _KIND_NAMES:
+        for n in nodes:
+            if type(n).__name__ == _KIND_NAMES[part] and (part not in ("log", "prod", "sum") or getattr(n, "name", getattr(n, "kind", "")) == part):
+                return True
+        return False
+    want = _plain(read(part + " = 0").chains[0].terms[0])
+    return want in nodes
+
+
+def form_problem(reading: Reading, form: Required) -> str:
+    """Why the statement does not have the required form; empty if it has."""
+    chains = [c for c in reading.chains if c.relations and not _is_condition(c)]
+    if len(chains) != 1:
+        return f"one statement is asked for, not {len(chains)}"
+    chain = chains[0]
+    if form.left is not None and _plain(chain.terms[0]) != _plain(read(form.left + " = 0").chains[0].terms[0]):
+        return f"the left side must be {form.left}"
+    claimed = combine(list(chain.relations)) or "several directions"
+    if form.relations and claimed not in form.relations:
+        return f"the relation must be {' or '.join(form.relations)}, not {claimed}"
+    last = _plain(chain.terms[-1])
+    if last == _plain(chain.terms[0]):
+        return "both sides are the same"
+    nodes = list(walk(last))
+    for part in form.must:
+        if not _occurs(part, nodes):
+            return f"{part} must occur on the right"
+    for part in form.must_not:
+        if _occurs(part, nodes):
+            return f"{part} must not occur on the right"
+    return ""
+
+
+__all__ = ["Derivation", "Required", "Step", "Verdict", "combine", "decide", "judge", "judge_derivation"]
+_ = (field, Range)

@@ -1,0 +1,490 @@
+"""Proofs. Every statement is brought to a normal form: a combination of terms
+
+    coefficient * sum over bound variables of (product of marginals) * (product of logarithms of marginals),
+
+where marginals are split by the independences that the setting declares and every bound variable that can be summed out
+is. The rules used hold for all alphabets, for densities as well, and for all positive laws, so that a difference whose
+normal form is empty is an identity: that is the certificate. (Two different normal forms prove nothing.)
+
+A bound is proved by writing the difference as a combination with nonnegative coefficients of conditional KL divergences and
+of Jensen gaps. The coefficients are found by linear programming, made rational, and checked again exactly.
+(The idea of linear certificates for information inequalities: R. Yeung, "A framework for linear information
+inequalities", 1997; here with two laws instead of one.)
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from functools import cache
+from itertools import combinations, permutations, product
+
+from course.equations.ground import Ground, NotDecidable, Var, difference, shown
+from course.equations.settings import Model
+
+Factor = tuple  # ("m", letter, frozenset of variables) or ("o", kind, frozenset of (term, coefficient)) or ("n", prime)
+Term = tuple[frozenset, frozenset, frozenset]  # bound variables, {(factor, exponent)}, {(factor, power of its logarithm)}
+Form = dict[Term, Fraction]
+UNIT: Term = (frozenset(), frozenset(), frozenset())
+MAX_TERMS = 3000
+
+
+def constant(c: Fraction) -> Form:
+    return {UNIT: c} if c else {}
+
+
+def plus(a: Form, b: Form, scale: Fraction = Fraction(1)) -> Form:
+    out = dict(a)
+    for k, v in b.items():
+        new = out.get(k, 0) + scale * v
+        if new:
+            out[k] = new
+        else:
+            out.pop(k, None)
+    return out
+
+
+def _join(a: frozenset, b: frozenset) -> frozenset:
+    if not a or not b:
+        return a or b
+    out = dict(a)
+    for k, v in b:
+        out[k] = out.get(k, 0) + v
+    return frozenset((k, v) for k, v in out.items() if v)
+
+
+def factor_variables(f: Factor) -> frozenset[Var]:
+    if f[0] == "m":
+        return f[2]
+    return _opaque_variables(f) if f[0] == "o" else frozenset()
+
+
+@cache
+def _opaque_variables(f: Factor) -> frozenset[Var]:
+    out: set[Var] = set()
+    for (bound, mono, logs), _ in f[2]:
+        for g, _ in (*mono, *logs):
+            out |= factor_variables(g) - bound
+    return frozenset(out)
+
+
+def _height(term: Term) -> int:
+    return 1 + max((max((_height(t) for t, _ in f[2]), default=0) for f, _ in (*term[1], *term[2]) if f[0] == "o"), default=0)
+
+
+def rename_factor(f: Factor, names: dict[Var, Var]) -> Factor:
+    if f[0] == "m":
+        return ("m", f[1], frozenset(names.get(v, v) for v in f[2]))
+    if f[0] == "o":
+        return ("o", f[1], frozenset((_rename(t, names), c) for t, c in f[2]))
+    return f
+
+
+def _rename(term: Term, names: dict[Var, Var]) -> Term:
+    bound, mono, logs = term
+    return (frozenset(names.get(v, v) for v in bound), frozenset((rename_factor(f, names), e) for f, e in mono),
+            frozenset((rename_factor(f, names), e) for f, e in logs))
+
+
+def order(x) -> tuple:
+    """A total order on nested structures, the same in every process."""
+    if isinstance(x, frozenset):
+        return ("set", *sorted(order(y) for y in x))
+    if isinstance(x, tuple):
+        return ("tuple", *(order(y) for y in x))
+    return (type(x).__name__, str(x))
+
+
+class Normaliser:
+    """Normal forms in one model."""
+
+    def __init__(self, model: Model):
+        self.model = model
+        self._fresh = 0
+        self._cache: dict[Term, Term] = {}
+
+    def marginal(self, letter: str, variables: frozenset[Var]) -> dict[Factor, int]:
+        """The marginal of these variables, split by independence."""
+        by_slot = {v[:2]: v for v in variables}
+        return {("m", letter, frozenset(by_slot[s] for s in part)): e
+                for part, e in self.model.canon(letter, frozenset(by_slot)).items()}
+
+    def density(self, letter: str, args: frozenset[Var], given: frozenset[Var]) -> dict[Factor, int]:
+        out = self.marginal(letter, args | given)
+        for k, v in self.marginal(letter, given).items():
+            out[k] = out.get(k, 0) - v
+        return {k: v for k, v in out.items() if v}
+
+    def form(self, g: Ground) -> Form:
+        match g:
+            case ("num", c):
+                return constant(c)
+            case ("d", letter, args, given):
+                return {(frozenset(), frozenset(self.density(letter, args, given).items()), frozenset()): Fraction(1)}
+            case ("add", parts):
+                out: Form = {}
+                for p in parts:
+                    out = plus(out, self.form(p))
+                return out
+            case ("mul", parts):
+                out = constant(Fraction(1))
+                for p in parts:
+                    out = self.times(out, self.form(p))
+                return out
+            case ("div", a, b):
+                return self.times(self.form(a), self.inverse(self.form(b)))
+            case ("pow", a, n):
+                base = self.form(a) if n >= 0 else self.inverse(self.form(a))
+                out = constant(Fraction(1))
+                for _ in range(abs(n)):
+                    out = self.times(out, base)
+                return out
+            case ("log", a):
+                return self.log(self.form(a))
+            case ("exp", a):
+                return self.exp(self.form(a))
+            case ("sum", bound, body):
+                out = {}
+                for (b, mono, logs), c in self.form(body).items():
+                    out = plus(out, {self.settled((b | frozenset(bound), mono, logs)): c})
+                return out
+        raise TypeError(g[0])
+
+    def times(self, a: Form, b: Form) -> Form:
+        if len(a) * len(b) > MAX_TERMS:
+            raise NotDecidable(f"the statement has more than {MAX_TERMS} terms when it is multiplied out")
+        out: Form = {}
+        for ta, ca in a.items():
+            for tb, cb in b.items():
+                if ta[0] and tb[0]:
+                    tb = self.apart(tb)
+                term = (ta[0] | tb[0], _join(ta[1], tb[1]), _join(ta[2], tb[2]))
+                out = plus(out, {term: ca * cb}) if len(out) > 64 else _put(out, term, ca * cb)
+        if any(t[0] for t in out):
+            settled: Form = {}
+            for t, c in out.items():
+                _put(settled, self.settled(t) if t[0] else t, c)
+            return settled
+        return out
+
+    def apart(self, term: Term) -> Term:
+        """The term with its bound variables renamed to new names."""
+        names = {}
+        for v in term[0]:
+            self._fresh += 1
+            names[v] = (v[0], v[1], f"#n{self._fresh}")
+        return _rename(term, names)
+
+    def inverse(self, a: Form) -> Form:
+        if not a:
+            raise NotDecidable("a division by zero")
+        if len(a) == 1:
+            ((bound, mono, logs), c), = a.items()
+            if not bound and not logs:
+                return {(frozenset(), frozenset((f, -e) for f, e in mono), frozenset()): 1 / c}
+            if not logs:
+                outside, inside = self.outside(bound, mono)
+                return {(frozenset(), frozenset([*((f, -e) for f, e in outside),
+                                                 (("o", "val", frozenset([((bound, inside, logs), Fraction(1))])), -1)]),
+                         frozenset()): 1 / c}
+        return {(frozenset(), frozenset([(("o", "val", frozenset(a.items())), -1)]), frozenset()): Fraction(1)}
+
+    def outside(self, bound: frozenset, mono: frozenset) -> tuple[list, frozenset]:
+        out = [(f, e) for f, e in mono if not factor_variables(f) & bound]
+        return out, mono - frozenset(out)
+
+    def log(self, a: Form) -> Form:
+        if not a:
+            raise NotDecidable("the logarithm of zero")
+        if len(a) > 1:
+            return {_log_term(("o", "val", frozenset(a.items()))): Fraction(1)}
+        ((bound, mono, logs), c), = a.items()
+        if logs:
+            return {_log_term(("o", "val", frozenset(a.items()))): Fraction(1)}
+        if c < 0:
+            raise NotDecidable("the logarithm of a negative number")
+        out: Form = {}
+        for prime, e in _primes(c).items():
+            out[_log_term(("n", prime))] = Fraction(e)
+        outside, inside = self.outside(bound, mono)
+        for f, e in outside:
+            _put(out, _log_term(f), Fraction(e))
+        if bound:
+            _put(out, _log_term(("o", "val", frozenset([((bound, inside, frozenset()), Fraction(1))]))), Fraction(1))
+        return out
+
+    def exp(self, a: Form) -> Form:
+        mono: dict[Factor, int] = {}
+        scale = Fraction(1)
+        for (bound, weight, logs), c in a.items():
+            if bound or weight or len(logs) != 1 or c.denominator != 1:
+                return {(frozenset(), frozenset([(("o", "exp", frozenset(a.items())), 1)]), frozenset()): Fraction(1)}
+            (f, power), = logs
+            if power != 1:
+                return {(frozenset(), frozenset([(("o", "exp", frozenset(a.items())), 1)]), frozenset()): Fraction(1)}
+            if f[0] == "n":
+                scale *= Fraction(f[1]) ** int(c)
+            else:
+                mono[f] = mono.get(f, 0) + int(c)
+        return {(frozenset(), frozenset(mono.items()), frozenset()): scale}
+
+    def settled(self, term: Term) -> Term:
+        """Sum out what can be summed out, and give bound variables their canonical names."""
+        if term in self._cache:
+            return self._cache[term]
+        bound, mono, logs = term
+        in_logs = frozenset(v for f, _ in logs for v in factor_variables(f))
+        changed = True
+        while changed:
+            changed = False
+            for v in sorted(bound - in_logs):
+                parts = {f: e for f, e in mono if v in factor_variables(f)}
+                if not parts or any(f[0] != "m" for f in parts) or len({f[1] for f in parts}) != 1:
+                    continue
+                letter = next(iter(parts))[1]
+                union = frozenset().union(*(f[2] for f in parts))
+                if len({u[:2] for u in union}) != len(union):
+                    continue
+                whole = self.marginal(letter, union)
+                if {f: e for f, e in whole.items() if v in f[2]} != parts:
+                    continue
+                new = dict(mono)
+                for f in parts:
+                    del new[f]
+                for f, e in self.marginal(letter, union - {v}).items():
+                    new[f] = new.get(f, 0) + e
+                for f, e in whole.items():
+                    if v not in f[2]:
+                        new[f] = new.get(f, 0) - e
+                mono = frozenset((f, e) for f, e in new.items() if e)
+                bound = bound - {v}
+                changed = True
+                break
+        out = self.named((bound, mono, logs))
+        self._cache[term] = out
+        return out
+
+    def named(self, term: Term) -> Term:
+        if not term[0]:
+            return term
+        height = _height(term)
+        by_slot: dict[tuple, list[Var]] = {}
+        for v in sorted(term[0]):
+            by_slot.setdefault(v[:2], []).append(v)
+        choices = [list(permutations(vs)) if 1 < len(vs) <= 3 else [tuple(vs)] for vs in by_slot.values()]
+        best = None
+        for pick in product(*choices):
+            names = {v: (v[0], v[1], f"*{height}.{i}") for vs in pick for i, v in enumerate(vs)}
+            # two steps, so that a permutation of existing names cannot collide
+            candidate = _rename(_rename(term, {v: (v[0], v[1], f"#t{v[2]}") for v in names}),
+                                {(v[0], v[1], f"#t{v[2]}"): w for v, w in names.items()})
+            if len(choices) == sum(len(vs) for vs in by_slot.values()):
+                return candidate
+            if best is None or order(candidate) < order(best):
+                best = candidate
+        assert best is not None
+        return best
+
+
+def _put(out: Form, term: Term, c: Fraction) -> Form:
+    new = out.get(term, 0) + c
+    if new:
+        out[term] = Fraction(new)
+    else:
+        out.pop(term, None)
+    return out
+
+
+def _log_term(f: Factor) -> Term:
+    return (frozenset(), frozenset(), frozenset([(f, 1)]))
+
+
+def _primes(c: Fraction) -> dict[int, int]:
+    out: dict[int, int] = {}
+    for number, sign in ((c.numerator, 1), (c.denominator, -1)):
+        n, p = number, 2
+        while n > 1 and p < 2000:
+            while n % p == 0:
+                out[p] = out.get(p, 0) + sign
+                n //= p
+            p += 1
+        if n > 1:
+            out[n] = out.get(n, 0) + sign
+    return {p: e for p, e in out.items() if e}
+
+
+# ------------------------------------------------------------------------------------------------------------ bounds
+
+
+class Elemental:
+    """A quantity that is never negative: E KL(law(A | B, given) || other(A | C)), or a Jensen gap."""
+
+    def __init__(self, form: Form, letter: str, a: frozenset[Var], b: frozenset[Var], given: frozenset[Var], other: str,
+                 c: frozenset[Var], jensen: str = ""):
+        self.form, self.letter, self.a, self.b, self.given, self.other, self.c, self.jensen = form, letter, a, b, given, other, c, jensen
+
+    def text(self) -> str:
+        if self.jensen:
+            return self.jensen
+
+        def density(letter, args, given):
+            names = lambda vs: ", ".join(shown(v) for v in sorted(vs, key=lambda v: (v[1], v[0])))  # noqa: E731
+            return f"{letter}({names(args)}" + (f"|{names(given)}" if given else "") + ")"
+
+        kl = f"KL({density(self.letter, self.a, self.b | self.given)} || {density(self.other, self.a, self.c)})"
+        return f"E_{density(self.letter, self.b, self.given)}[{kl}]" if self.b else kl
+
+
+class Bounds:
+    """Certificates for `form >= 0` in one model."""
+
+    def __init__(self, normaliser: Normaliser):
+        self.n, self.model = normaliser, normaliser.model
+        self._atoms: dict = {}
+
+    def laws(self, target: Form) -> list[tuple[str, frozenset[Var]]]:
+        """The laws that the target averages over: (letter, what it is conditioned on)."""
+        out: dict[tuple[str, frozenset[Var]], None] = {}
+        for bound, mono, _ in target:
+            letters = {f[1] for f, _ in mono if f[0] == "m"}
+            if bound and len(letters) == 1 and all(f[0] == "m" for f, _ in mono):
+                given = frozenset(v for f, _ in mono for v in f[2]) - bound
+                out[(letters.pop(), given)] = None
+        return sorted(out, key=order)
+
+    def free(self, target: Form) -> frozenset[Var]:
+        out: set[Var] = set()
+        for bound, mono, logs in target:
+            for f, _ in (*mono, *logs):
+                out |= factor_variables(f) - bound
+        return frozenset(out)
+
+    def average(self, law: tuple[str, frozenset[Var]], hidden: frozenset[Var], logged: Factor) -> Term:
+        """The term E_law[log marginal]."""
+        key = (law, logged)
+        if key not in self._atoms:
+            letter, given = law
+            if logged[0] == "m" and not logged[2] & hidden:
+                self._atoms[key] = _log_term(logged)
+            else:
+                need = factor_variables(logged) & hidden
+                mono = self.n.density(letter, need, given)
+                self._atoms[key] = self.n.settled((need, frozenset(mono.items()), frozenset([(logged, 1)])))
+        return self._atoms[key]
+
+    def expected(self, law, hidden, density: dict[Factor, int], out: Form, sign: int) -> None:
+        for f, e in density.items():
+            _put(out, self.average(law, hidden, f), Fraction(sign * e))
+
+    def elementals(self, target: Form) -> list[Elemental]:
+        free = self.free(target)
+        out: list[Elemental] = []
+        seen: set = set()
+        for law in self.laws(target):
+            letter, given = law
+            blocked = {v[:2] for v in free}
+            bound_slots = {v[:2] for b, m, _ in target for v in b if m}
+            hidden = frozenset((*s, "!") for s in self.model.slots if s not in {g[:2] for g in given} and (s not in blocked or s in bound_slots))
+            outer = [v for v in free if v[:2] not in {h[:2] for h in hidden}]
+            names = sorted(hidden, key=lambda v: (v[1], v[0]))
+            pieces: list[tuple[frozenset, frozenset]] = []
+            for r in range(1, len(names) + 1):
+                for a in combinations(names, r):
+                    rest = [v for v in names if v not in a]
+                    for k in range(len(rest) + 1) if r == 1 else (0, len(rest)):
+                        pieces += [(frozenset(a), frozenset(b)) for b in combinations(rest, k)]
+            pieces.sort(key=lambda ab: (-len(ab[0]), len(ab[1]), order(ab)))
+            for a, b in pieces:
+                left = self.n.density(letter, a, b | given)
+                base: Form = {}
+                self.expected(law, hidden, left, base, 1)
+                conditions = sorted(b | frozenset(outer) | given)
+                tails = (conditions,) if len(a) > 1 else None
+                subsets = [frozenset(c) for k in range(len(conditions), -1, -1) for c in combinations(conditions, k)] \
+                    if tails is None else [b | given | frozenset(outer), b | given, b, b | (given & frozenset(outer))]
+                for c in subsets:
+                    for other in "pq":
+                        if len({v[:2] for v in a | c}) != len(a | c):
+                            continue
+                        form = dict(base)
+                        self.expected(law, hidden, self.n.density(other, a, c), form, -1)
+                        key = frozenset(form.items())
+                        if form and key not in seen:
+                            seen.add(key)
+                            out.append(Elemental(form, letter, a, b, given, other, c))
+                if len(out) > 6000:
+                    return out
+        out += self.jensen(target)
+        return out
+
+    def jensen(self, target: Form) -> list[Elemental]:
+        """log sum_V W >= E_l[log W - log l] for every law l of V at hand."""
+        out: list[Elemental] = []
+        inner = {f for _, _, logs in target for f, _ in logs if f[0] == "o" and f[1] == "val" and len(f[2]) == 1}
+        for f in sorted(inner, key=order):
+            ((bound, mono, logs), _c), = f[2]
+            if logs or not bound or any(g[0] != "m" for g, _ in mono):
+                continue
+            outside = factor_variables(f)
+            for letter in "pq":
+                for given in {frozenset(outside), frozenset()} | {frozenset([v]) for v in outside}:
+                    if {v[:2] for v in given} & {v[:2] for v in bound}:
+                        continue
+                    law = self.n.density(letter, bound, given)
+                    form: Form = {_log_term(f): Fraction(1)}
+                    for g, e in [*mono, *((k, -v) for k, v in law.items())]:
+                        term = (bound, frozenset(law.items()), frozenset([(g, 1)])) if factor_variables(g) & bound else _log_term(g)
+                        _put(form, self.n.settled(term) if term[0] else term, Fraction(-e))
+                    if len(form) > 1:
+                        names = ", ".join(shown(v) for v in sorted(bound))
+                        cond = ", ".join(shown(v) for v in sorted(given))
+                        out.append(Elemental(form, letter, bound, frozenset(), given, letter, frozenset(),
+                                             f"Jensen gap of log E over {letter}({names}{'|' + cond if cond else ''})"))
+        return out
+
+    def prove(self, target: Form) -> list[tuple[Fraction, Elemental]] | None:
+        """Nonnegative coefficients with sum = target, checked exactly; None if the program has no solution."""
+        if any(len(logs) != 1 for _, _, logs in target):
+            return None
+        elementals = self.elementals(target)
+        wanted = set(target)
+        reach = True
+        # only elementals all of whose atoms can cancel matter; drop those with an atom no other one has
+        while reach:
+            count: dict[Term, int] = {}
+            for e in elementals:
+                for t in e.form:
+                    count[t] = count.get(t, 0) + 1
+            kept = [e for e in elementals if all(count[t] > 1 or t in wanted for t in e.form)]
+            reach = len(kept) != len(elementals)
+            elementals = kept
+        if not elementals:
+            return None
+        for e in elementals:  # the common case: one term
+            some = next(iter(e.form))
+            ratio = target.get(some, Fraction(0)) / e.form[some]
+            if ratio > 0 and len(e.form) == len(target) and all(target.get(k) == ratio * v for k, v in e.form.items()):
+                return [(ratio, e)]
+        import numpy as np
+        from scipy.optimize import linprog
+
+        keys = sorted(wanted | {t for e in elementals for t in e.form}, key=order)
+        at = {k: i for i, k in enumerate(keys)}
+        matrix = np.zeros((len(keys), len(elementals)))
+        for j, e in enumerate(elementals):
+            for k, v in e.form.items():
+                matrix[at[k], j] = v
+        right = np.zeros(len(keys))
+        for k, v in target.items():
+            right[at[k]] = v
+        cost = np.array([1.0 + 0.01 * len(e.b) for e in elementals])
+        found = linprog(cost, A_eq=matrix, b_eq=right, bounds=(0, None), method="highs-ds")
+        if found.status != 0:
+            return None
+        out = [(Fraction(float(x)).limit_denominator(1000), e) for x, e in zip(found.x, elementals, strict=True) if x > 1e-9]
+        total: Form = {}
+        for c, e in out:
+            total = plus(total, e.form, c)
+        return out if total == target and all(c >= 0 for c, _ in out) else None
+
+
+__all__ = ["Bounds", "Elemental", "Form", "Normaliser", "difference", "plus"]

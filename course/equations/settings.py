@@ -1,0 +1,227 @@
+r"""Settings: which variables exist, and how the joint laws p and q factorise.
+
+A setting is declared by writing its two joint laws down, in LaTeX, as any lecturer would. A hidden Markov model:
+
+    from course.equations import Setting, judge
+    hmm = Setting(
+        "hmm",
+        p=r"p(z_1) \prod_{t=2}^T p(z_t|z_{t-1}) \prod_{t=1}^T p(x_t|z_t)",
+        q=r"q(z_{1:T}|x_{1:T})",
+    )
+    judge(r"p(x_{1:T}, z_{1:T}) = p(z_{1:T}) \prod_{t=1}^T p(x_t|z_t)", setting=hmm)
+
+Variables that q is conditioned on and has no law for are `observed`. A factor with several variables, such as
+q(z_{1:T}|x), says nothing about independence. Everything else is computed: any density p(A|B) is a marginal of the
+declared joint divided by another. `settings["hmm"] = hmm` makes the name known to `course prove` and the docs.
+
+Named quantities (ELBO, L_T) are part of a setting too: see `names`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import combinations
+
+from course.equations.reader import read, read_statement
+from course.equations.tree import Big, Density, Index, Mul, Node, Range, Sym, walk
+
+Slot = tuple[str, int]  # ("z", 2) is z_2; ("x", -1) is a variable without index
+MAX_T = 12
+
+
+@dataclass(frozen=True)
+class Setting:
+    r"""The joint laws of p and q, as products of densities in LaTeX.
+
+    names:   further quantities, as LaTeX: {"ELBO": r"\mathbb{E}_{q(z|x)}[...]"}; a name with an index reads "L_s".
+    aliases: other spellings of a variable: {"x": "x_0"}.
+    note:    one sentence on the setting, shown to users.
+    """
+
+    name: str
+    p: str
+    q: str
+    names: dict[str, str] = field(default_factory=dict, hash=False)
+    aliases: dict[str, str] = field(default_factory=dict, hash=False)
+    note: str = ""
+
+    @cached_property
+    def trees(self) -> dict[str, Node]:
+        return {"p": read(self.p + " = 1").chains[0].terms[0], "q": read(self.q + " = 1").chains[0].terms[0]}
+
+    @cached_property
+    def definitions(self) -> dict[str, Node]:
+        return {k: read_statement(f"{v} = 0").terms[0] for k, v in self.names.items()}
+
+    @cached_property
+    def alias_slots(self) -> dict[Slot, Slot]:
+        return {_slot_of(k): _slot_of(v) for k, v in self.aliases.items()}
+
+    @cached_property
+    def indexed(self) -> bool:
+        """Does the setting have variables with an index, and so a length T?"""
+        return any(isinstance(n, Sym) and n.sub for tree in self.trees.values() for n in walk(tree))
+
+    def factors(self, letter: str, T: int) -> list[tuple[tuple[Slot, ...], tuple[Slot, ...]]]:
+        """The factors of a joint law for length T: (variables, conditions)."""
+        out: list[tuple[tuple[Slot, ...], tuple[Slot, ...]]] = []
+
+        def go(node: Node, env: dict[str, int]) -> None:
+            match node:
+                case Mul(factors):
+                    for f in factors:
+                        go(f, env)
+                case Big("prod", var, low, high, body):
+                    for i in range(value(low, env, T), value(high, env, T) + 1):
+                        go(body, {**env, var: i})
+                case Density(_, args, given):
+                    out.append((tuple(s for a in args for s in slots(a, env, T)), tuple(s for g in given for s in slots(g, env, T))))
+                case _:
+                    raise ValueError(f"setting {self.name}: the law of {letter} must be a product of densities")
+
+        go(self.trees[letter], {})
+        return out
+
+
+def value(index: Index | None, env: dict[str, int], T: int) -> int:
+    if index is None:
+        return T
+    if not index.var:
+        return index.shift
+    return (T if index.var == "T" else env[index.var]) + index.shift
+
+
+def slots(sym: Sym, env: dict[str, int], T: int) -> list[Slot]:
+    """The variables a symbol stands for: z_{1:3} is z_1, z_2, z_3."""
+    if not sym.sub:
+        return [(sym.name, -1)]
+    sub = sym.sub[0]
+    if isinstance(sub, Index):
+        return [(sym.name, value(sub, env, T))]
+    assert isinstance(sub, Range)
+    return [(sym.name, i) for i in range(value(sub.low, env, T), value(sub.high, env, T) + 1)]
+
+
+def _slot_of(text: str) -> Slot:
+    name, _, sub = text.partition("_")
+    return name, int(sub) if sub else -1
+
+
+class Model:
+    """A setting at one length T: its variables, and what its laws imply about marginals.
+
+    forget names the letters whose independences are forgotten ("pq" for all): which variables there are and which are
+    observed is kept.
+    extra is the number of variables beyond T that are added at the end, to give a meaning to statements that use them.
+    """
+
+    def __init__(self, setting: Setting, T: int, forget: str = "", extra: int = 0):
+        self.setting, self.T, self.forget, self.extra = setting, T, forget, extra
+        factors = {letter: setting.factors(letter, T + extra) for letter in "pq"}
+        with_law = {letter: [s for args, _ in f for s in args] for letter, f in factors.items()}
+        everything = list(dict.fromkeys([*with_law["p"], *with_law["q"], *(s for f in factors.values() for _, g in f for s in g)]))
+        self.slots: list[Slot] = sorted(everything, key=lambda s: (s[1], s[0]))
+        self.observed: dict[str, tuple[Slot, ...]] = {
+            letter: tuple(s for s in self.slots if s not in with_law[letter]) for letter in "pq"}
+        self.parents: dict[str, dict[Slot, tuple[Slot, ...]]] = {}
+        for letter in "pq":
+            order: list[tuple[Slot, tuple[Slot, ...]]] = []
+            root: list[Slot] = []
+            for s in self.observed[letter]:  # a formal, arbitrary law for what has none: nothing true depends on it
+                order.append((s, tuple(root)))
+                root.append(s)
+            for args, given in factors[letter]:
+                done: list[Slot] = []
+                for a in args:
+                    order.append((a, (*given, *done)))
+                    done.append(a)
+            if letter in forget:
+                seen = list(self.observed[letter])
+                rest = [s for s, _ in order if s not in seen]
+                order = [(s, tuple(seen[:i])) for i, s in enumerate(seen)]
+                for s in rest:
+                    order.append((s, tuple(seen)))
+                    seen.append(s)
+            self.parents[letter] = dict(order)
+        self._canon: dict[tuple[str, frozenset[Slot]], dict[frozenset[Slot], int]] = {}
+
+    @property
+    def latent(self) -> tuple[Slot, ...]:
+        """What a bare E_q averages over: everything but the observed; where q has a law for all, all but the first variable."""
+        seen = self.seen
+        return tuple(s for s in self.slots if s not in seen)
+
+    @property
+    def seen(self) -> tuple[Slot, ...]:
+        """What a bare E_q holds fixed."""
+        if self.observed["q"]:
+            return self.observed["q"]
+        first = min(self.slots, key=lambda s: (s[1], s[0]))
+        return (first,)
+
+    def separated(self, letter: str, a: Slot, b: Slot, given: frozenset[Slot]) -> bool:
+        """Are a and b independent given `given` in every law that factorises as declared? (d-separation)"""
+        parents = self.parents[letter]
+        keep, stack = set(), [a, b, *given]
+        while stack:
+            s = stack.pop()
+            if s not in keep:
+                keep.add(s)
+                stack.extend(parents[s])
+        neighbours: dict[Slot, set[Slot]] = {s: set() for s in keep}
+        for s in keep:
+            family = (s, *parents[s])
+            for u, v in combinations(family, 2):
+                neighbours[u].add(v)
+                neighbours[v].add(u)
+        seen, stack = {a}, [a]
+        while stack:
+            for n in neighbours[stack.pop()]:
+                if n == b:
+                    return False
+                if n not in seen and n not in given:
+                    seen.add(n)
+                    stack.append(n)
+        return True
+
+    def canon(self, letter: str, wanted: frozenset[Slot]) -> dict[frozenset[Slot], int]:
+        """The marginal of `wanted` as a product of smaller marginals with exponents, as far as independence splits it:
+        along a chain p(z_1, z_2, z_3) = p(z_1, z_2) p(z_2, z_3) / p(z_2)."""
+        key = (letter, wanted)
+        if key in self._canon:
+            return self._canon[key]
+        out: dict[frozenset[Slot], int] = {}
+        if wanted:
+            order = [s for s in self.slots if s in wanted]
+            for gap in range(len(order) - 1, 0, -1):
+                for i in range(len(order) - gap):
+                    a, b = order[i], order[i + gap]
+                    if self.separated(letter, a, b, wanted - {a, b}):
+                        for part, sign in ((wanted - {a}, 1), (wanted - {b}, 1), (wanted - {a, b}, -1)):
+                            for k, v in self.canon(letter, part).items():
+                                out[k] = out.get(k, 0) + sign * v
+                        out = {k: v for k, v in out.items() if v}
+                        self._canon[key] = out
+                        return out
+            out[wanted] = 1
+        self._canon[key] = out
+        return out
+
+
+_CHAIN_ELBO = r"\mathbb{E}_{q(z_{1:T}|x)}\left[\log \frac{p(x, z_{1:T})}{q(z_{1:T}|x)}\right]"
+_DIFFUSION_ELBO = r"\mathbb{E}_{q(x_{1:T}|x_0)}\left[\log \frac{p(x_{0:T})}{q(x_{1:T}|x_0)}\right]"
+
+settings: dict[str, Setting] = {s.name: s for s in (
+    Setting("vae", p="p(x, z)", q="q(z|x)", note="p(x, z) and q(z|x) are arbitrary.",
+            names={"ELBO": r"\mathbb{E}_{q(z|x)}\left[\log \frac{p(x, z)}{q(z|x)}\right]"}),
+    Setting("hvae", p=r"p(z_T) \prod_{t=2}^T p(z_{t-1}|z_t) \, p(x|z_1)", q=r"q(z_1|x) \prod_{t=2}^T q(z_t|z_{t-1})",
+            names={"ELBO": _CHAIN_ELBO}, note="p runs z_T, ..., z_1, x and q runs x, z_1, ..., z_T, both as Markov chains."),
+    Setting("chain", p=r"p(x, z_{1:T})", q=r"q(z_{1:T}|x)", names={"ELBO": _CHAIN_ELBO},
+            note="p(x, z_{1:T}) and q(z_{1:T}|x) are arbitrary: nothing is Markov."),
+    Setting("diffusion", p=r"p(x_T) \prod_{t=1}^T p(x_{t-1}|x_t)", q=r"q(x_0) \prod_{t=1}^T q(x_t|x_{t-1})",
+            aliases={"x": "x_0"},
+            names={"ELBO": _DIFFUSION_ELBO, "L_T": r"\mathrm{KL}(q(x_T|x_0) \| p(x_T))", "L_0": r"-\log p(x_0|x_1)",
+                   "L_s": r"\mathrm{KL}(q(x_s|x_{s+1}, x_0) \| p(x_s|x_{s+1}))"},
+            note="q(x_0) is the data, q(x_t|x_{t-1}) the forward chain, p(x_T) and p(x_{t-1}|x_t) the reverse chain."),
+)}
