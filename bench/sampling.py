@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -82,15 +82,15 @@ def growth() -> Iterator[Result]:
     def network(x: torch.Tensor, level: Any) -> torch.Tensor:
         return (x.reshape(len(x), -1, 256) @ weights).reshape(x.shape)
 
-    def cost(steps: int, batch: int) -> float:
+    def work(steps: int, batch: int) -> Callable[[], Any]:
         noise = torch.randn(batch, 4, 64, 64)
-        return min(in_turns(lambda: SAMPLERS["dpmpp_2m"].sample(network, noise, schedule, steps), rounds=9))
+        return lambda: SAMPLERS["dpmpp_2m"].sample(network, noise, schedule, steps)
 
-    sweeps = {"steps": ([25, 50, 100, 200], lambda n: cost(n, 2)), "batch": ([2, 4, 8, 16], lambda n: cost(25, n))}
-    for what, (sizes, run) in sweeps.items():
-        seconds = [run(n) for n in sizes]
-        slope, start = np.polyfit(sizes, seconds, 1)
-        exponent = np.polyfit(np.log(sizes), np.log(seconds), 1)[0]
+    sweeps = {"steps": {n: work(n, 2) for n in (25, 50, 100, 200)}, "batch": {n: work(25, n) for n in (2, 4, 8, 16)}}
+    for what, works in sweeps.items():
+        seconds = in_turns(*works.values())
+        slope, start = np.polyfit(list(works), seconds, 1)
+        exponent = np.polyfit(np.log(list(works)), np.log(seconds), 1)[0]
         fitted = f"{what}: {slope * 1e3:.2f} ms each + {start * 1e3:.1f} ms"
         yield Result(fitted, float(exponent), 1.0, 1.15, unit="")
 
