@@ -7,6 +7,7 @@ import torch
 from course import forward, schedule
 from course.grading import task
 from course.grading.checks import expect, expect_close, expect_tensor
+from course.grading.diffusers_numbers import diffusers_says
 
 SD = (0.00085, 0.012, 1000)
 
@@ -171,3 +172,27 @@ def test_log_snr(student):
     })
     half = torch.tensor([0.5])
     expect_close(student.log_snr(half), torch.zeros(1), "log_snr at alpha_bar = 1/2, equal parts")
+
+
+@task("ch03.scaled_linear_betas")
+def test_scaled_linear_betas_in_diffusers(student):
+    arguments, right = diffusers_says("scaled_linear_betas")
+    expect_close(student.scaled_linear_betas(*arguments)[::111].clone(), right, "scaled_linear_betas, every 111th entry, against diffusers,", atol=1e-8)
+
+
+@task("ch03.cosine_betas")
+def test_cosine_betas_in_diffusers(student):
+    arguments, right = diffusers_says("cosine_betas")
+    expect_close(student.cosine_betas(*arguments), right, "cosine_betas, against diffusers,", atol=1e-6)
+
+
+@task("ch03.alphas_cumprod")
+def test_alphas_cumprod_in_diffusers(student):
+    arguments, right = diffusers_says("alphas_cumprod")
+    expect_close(student.alphas_cumprod(*arguments), right, "alphas_cumprod, against diffusers,", atol=1e-6)
+
+
+@task("ch03.add_noise")
+def test_add_noise_in_diffusers(student):
+    arguments, right = diffusers_says("add_noise")
+    expect_close(student.add_noise(*arguments), right, "add_noise, against diffusers,")

@@ -5,6 +5,7 @@ import torch
 from course import forward, prediction
 from course.grading import task
 from course.grading.checks import expect, expect_close, expect_finite
+from course.grading.diffusers_numbers import diffusers_says
 from course.schedule import Level
 
 SHAPES = ((4, 4, 4, 4), (3, 2, 5, 6))     # the first so that a wrong axis cannot hide in a crash
@@ -181,3 +182,9 @@ def test_posterior_variance(student):
     end = student.posterior_variance(now, torch.ones(12))
     expect_finite(end, "posterior_variance with alpha_bar_prev = 1")
     expect_close(end, torch.zeros(12), "posterior_variance with alpha_bar_prev = 1: the step to the clean image leaves nothing to chance")
+
+
+@task("ch04.velocity")
+def test_velocity_in_diffusers(student):
+    arguments, right = diffusers_says("velocity")
+    expect_close(student.velocity(*arguments), right, "velocity, against diffusers,")

@@ -9,6 +9,7 @@ from course import samplers
 from course.forward import posterior
 from course.grading import task
 from course.grading.checks import Counted, expect, expect_calls, expect_close, expect_equal, expect_raises, expect_type
+from course.grading.diffusers_numbers import diffusers_says
 from course.grading.errors import CheckFailed, StudentRaised
 from course.prediction import x0_from_eps
 from course.schedule import CLEAN, Level
@@ -396,3 +397,62 @@ def test_dpmpp_2m_sample(student):
         "one call per step; this makes two": lambda g: 2 * steps(g),
         "the network was also called at the last level": lambda g: len(g),
     })
+
+
+# -------------------------------------------------------------------------------------------------------- diffusers
+
+
+@task("ch06.leading_timesteps")
+def test_leading_timesteps_in_diffusers(student):
+    for name in ("leading_timesteps", "leading_timesteps_7"):
+        arguments, right = diffusers_says(name)
+        expect_equal(student.leading_timesteps(*arguments), right, f"leading_timesteps({arguments[0]}), against diffusers,")
+
+
+@task("ch06.linspace_timesteps")
+def test_linspace_timesteps_in_diffusers(student):
+    arguments, right = diffusers_says("linspace_timesteps")
+    expect_close(student.linspace_timesteps(*arguments), right, "linspace_timesteps(50), against diffusers,", atol=1e-3)
+
+
+@task("ch06.ddpm_step")
+def test_ddpm_step_in_diffusers(student):
+    arguments, right = diffusers_says("ddpm_step")
+    expect_close(student.ddpm_step(*arguments), right, "ddpm_step, against diffusers' DDPMScheduler,", rtol=5e-4)
+
+
+@task("ch06.ddim_step")
+def test_ddim_step_in_diffusers(student):
+    arguments, right = diffusers_says("ddim_step")
+    expect_close(student.ddim_step(*arguments), right, "ddim_step, against diffusers' DDIMScheduler,", rtol=5e-4)
+
+
+@task("ch06.ddim_sample")
+def test_ddim_sample_in_diffusers(student):
+    (x, grid), right = diffusers_says("ddim_sample")
+    expect_close(student.ddim_sample(network, x, grid), right, "ddim_sample, against diffusers' DDIMScheduler,", rtol=1e-3, atol=1e-4)
+
+
+@task("ch06.heun_sample")
+def test_heun_sample_in_diffusers(student):
+    (x, grid), right = diffusers_says("heun_sample")
+    expect_close(student.heun_sample(network, x, grid), right, "heun_sample, against diffusers' HeunDiscreteScheduler,", rtol=1e-3, atol=1e-4)
+
+
+@task("ch06.plms_sample")
+def test_plms_sample_in_diffusers(student):
+    (x, grid), right = diffusers_says("plms_sample")
+    expect_close(student.plms_sample(network, x, grid), right, "plms_sample, against diffusers' PNDMScheduler,", rtol=1e-3, atol=1e-4)
+
+
+@task("ch06.lms_weights")
+def test_lms_weights_in_diffusers(student):
+    arguments, right = diffusers_says("lms_weights")
+    expect_close(student.lms_weights(*arguments), right, "lms_weights, against diffusers' LMSDiscreteScheduler,", rtol=1e-3, atol=1e-4)
+
+
+@task("ch06.dpmpp_2m_sample")
+def test_dpmpp_2m_sample_in_diffusers(student):
+    (x, grid), right = diffusers_says("dpmpp_2m_sample")
+    expect_close(student.dpmpp_2m_sample(network, x, grid), right, "dpmpp_2m_sample, against diffusers' DPMSolverMultistepScheduler,",
+                 rtol=1e-3, atol=1e-4)

@@ -5,6 +5,7 @@ import torch
 from course import guidance
 from course.grading import task
 from course.grading.checks import Counted, expect, expect_calls, expect_close
+from course.grading.diffusers_numbers import diffusers_says
 
 
 @task("ch08.guide")
@@ -92,3 +93,9 @@ def test_rescale_guidance(student):
             "variances were used where standard deviations are meant": lambda: mix(guided * ratio**2),
             "only the standard deviation of the conditional one is used; divide by that of the guided one": lambda: mix(guided * std(cond, axes)),
         }, rtol=2e-3, atol=1e-4)
+
+
+@task("ch08.rescale_guidance")
+def test_rescale_guidance_in_diffusers(student):
+    arguments, right = diffusers_says("rescale_guidance")
+    expect_close(student.rescale_guidance(*arguments), right, "rescale_guidance, against diffusers' rescale_noise_cfg,")

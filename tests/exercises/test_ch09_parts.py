@@ -6,6 +6,7 @@ import torch
 
 from course.grading import task
 from course.grading.checks import expect, expect_close, expect_equal, expect_finite, expect_raises, expect_tensor
+from course.grading.diffusers_numbers import diffusers_says
 
 
 @task("ch09.timestep_embedding")
@@ -159,3 +160,9 @@ def test_memory_ratio(student):
             "the fraction is upside down": 1 / right,
             "this is the ratio of one side; both sides shrink": image[1] / latent[1],
         })
+
+
+@task("ch09.timestep_embedding")
+def test_timestep_embedding_in_diffusers(student):
+    arguments, right = diffusers_says("timestep_embedding")
+    expect_close(student.timestep_embedding(*arguments), right, "timestep_embedding, against diffusers' get_timestep_embedding,", rtol=2e-3, atol=5e-4)

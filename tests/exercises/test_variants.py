@@ -5,18 +5,15 @@ mistakes: each is one edit of the first solution (or a whole written answer) and
 """
 
 import ast
-import importlib.util
 import re
-import sys
 import tomllib
-from functools import cache
 from pathlib import Path
 
 import pytest
 
 from course.grading.answers import read_answers
-from course.grading.checks import CheckFailed, NotAttempted
 from course.grading.manifest import load_tasks
+from course.grading.run import load_checks, run_task
 from course.grading.student import DirectStudent
 
 HERE = Path(__file__).parent
@@ -26,33 +23,10 @@ TASKS = load_tasks(HERE)
 LEAST_MISTAKES = 5
 
 
-@cache
-def checks(chapter: str) -> dict[str, list]:
-    """The check functions of a chapter by task id, in the order they are written."""
-    path = HERE / f"test_{chapter}.py"
-    spec = importlib.util.spec_from_file_location(f"checks_{chapter}", path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    found: dict[str, list] = {}
-    for value in vars(module).values():
-        for mark in getattr(value, "pytestmark", []):
-            if mark.name == "task":
-                found.setdefault(mark.args[0], []).append(value)
-    return found
-
-
 def verdict(task_id: str, folder: Path, seed: int = 0) -> str | None:
     """None if every check of the task passes for the files in `folder`; else the first feedback."""
-    task = TASKS[task_id]
-    for check in checks(task.chapter)[task_id]:
-        try:
-            check(DirectStudent(task, check.__name__, seed, folder))
-        except CheckFailed as failed:
-            return f"[{failed.cause}] {failed}"
-        except NotAttempted as stub:
-            return f"[not attempted] {stub}"
-    return None
+    result = run_task(TASKS[task_id], load_checks()[task_id], lambda task, check: DirectStudent(task, check, seed, folder))
+    return None if result.status == "passed" else f"[{result.cause or 'not attempted'}] {result.feedback}"
 
 
 def source_of(task_id: str, folder: Path) -> Path:
