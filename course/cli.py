@@ -133,6 +133,100 @@ def release(folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new or
     _or_fail(work)
 
 
+@app.command()
+def sweep(
+    file: Annotated[Path | None, typer.Argument(metavar="[FILE.toml]", help="Prompts, seeds and [[grid]] tables; or use the options")] = None,
+    out: Annotated[Path, typer.Option(help="The results folder; run again to go on where it stopped")] = Path("out/sweep"),
+    model: Annotated[list[str] | None, typer.Option(help="emoji, a folder or a hub id; repeat any option for several values")] = None,
+    vae: Annotated[list[str] | None, typer.Option(help="Another VAE ('' for the model's own)")] = None,
+    text_encoder: Annotated[list[str] | None, typer.Option(help="Another text encoder ('' for the model's own)")] = None,
+    engine: Annotated[list[str] | None, typer.Option(help="course or diffusers")] = None,
+    sampler: Annotated[list[str] | None, typer.Option(help="ddpm ddim pndm lms heun euler euler_ancestral dpmpp_2m")] = None,
+    steps: Annotated[list[int] | None, typer.Option(help="Sampling steps")] = None,
+    guidance: Annotated[list[float] | None, typer.Option(help="Guidance scale; 1 is none")] = None,
+    height: Annotated[list[int] | None, typer.Option(help="Pixels")] = None,
+    width: Annotated[list[int] | None, typer.Option(help="Pixels")] = None,
+    seed: Annotated[list[int] | None, typer.Option(help="[default: 42, 70]")] = None,
+    prompt: Annotated[list[str] | None, typer.Option(help="A prompt")] = None,
+    scenes: Annotated[int, typer.Option(help="So many prompts of the emoji world, always the same ones")] = 0,
+    batch: Annotated[int, typer.Option(min=1, help="Pictures rendered together")] = 16,
+    jobs: Annotated[int, typer.Option(help="Processes")] = 1,
+    dask: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Render on the workers of this Dask scheduler")] = None,
+    device: Annotated[str, typer.Option(help="auto, cuda, mps or cpu")] = "auto",
+) -> None:
+    """Render every combination of settings for the same prompts and seeds. Never repeats or loses a picture."""
+    def work() -> None:
+        from course.lab import sweep as lab
+
+        if file:
+            settings, prompts, seeds = lab.from_toml(file)
+        else:
+            lists = {"model": model, "vae": vae, "text_encoder": text_encoder, "engine": engine, "sampler": sampler,
+                     "steps": steps, "guidance": guidance, "height": height, "width": width}
+            settings = lab.grid(**{name: values for name, values in lists.items() if values})
+            prompts, seeds = [*(prompt or []), *lab.scene_prompts(scenes)], seed or [42, 70]
+            if not prompts:
+                raise ValueError("nothing to render: give --prompt TEXT or --scenes N (or a sweep file)")
+        _sweep_and_say(out, settings, prompts, seeds, batch, jobs, dask, device)
+        print(f"next: course report {out}")
+
+    _or_fail(work)
+
+
+@app.command()
+def report(folder: Annotated[Path, typer.Argument(metavar="DIR", help="The results folder of a sweep")]) -> None:
+    """Measure a sweep and write report.html and report.md into its folder."""
+    def work() -> None:
+        from course.lab.report import write
+
+        html, markdown = write(folder)
+        print(f"{html}\n{markdown}")
+
+    _or_fail(work)
+
+
+lab_commands = typer.Typer(no_args_is_help=True, help="The original homework's experiments.")
+app.add_typer(lab_commands, name="lab")
+
+
+@lab_commands.callback()
+def _lab() -> None:
+    pass
+
+
+@lab_commands.command()
+def homework(
+    model: Annotated[str, typer.Option(help="emoji, a folder, or a hub id: CompVis/stable-diffusion-v1-4")] = "emoji",
+    device: Annotated[str, typer.Option(help="auto, cuda, mps or cpu")] = "auto",
+    out: Annotated[Path, typer.Option(help="The results folder")] = Path("out/homework"),
+    scenes: Annotated[int, typer.Option(help="More prompts to measure on, for the emoji model")] = 21,
+    full: Annotated[bool, typer.Option("--full", help="Every sampler x steps x guidance, not one at a time")] = False,
+    batch: Annotated[int, typer.Option(min=1, help="Pictures rendered together")] = 16,
+    jobs: Annotated[int, typer.Option(help="Processes")] = 1,
+) -> None:
+    """The whole assignment: samplers, steps, guidance, swapped parts, at seeds 42 and 70; ends with the report."""
+    def work() -> None:
+        from course.lab import homework as assignment
+        from course.lab.report import write
+
+        _sweep_and_say(out, assignment.settings(model, full), assignment.prompts(model, scenes), assignment.SEEDS, batch, jobs,
+                       None, device)
+        html, markdown = write(out)
+        print(f"{html}\n{markdown}")
+
+    _or_fail(work)
+
+
+def _sweep_and_say(out: Path, settings: Any, prompts: Any, seeds: Any, batch: int, jobs: int, dask: str | None,
+                   device: str) -> None:
+    from course.lab import sweep as lab
+
+    total = len(settings) * len(prompts) * len(seeds)
+    print(f"{len(settings)} settings x {len(prompts)} prompts x {len(seeds)} seeds = {total} pictures in {out}")
+    added = lab.run(out, settings, prompts, seeds, batch=batch, jobs=jobs, dask=dask, device=device)
+    print(f"{added} rendered now, {total - added} were there already")
+
+
 def _or_fail(work: Callable[[], Any]) -> None:
     """Do a command's work; what its user can mend ends it with one line on stderr and exit status 1."""
     try:
