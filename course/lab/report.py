@@ -458,7 +458,7 @@ def _name(what: str, value: Any) -> str:
     return f"{value:g} steps" if what == "steps" else f"guidance {value:g}" if what == "guidance" else str(value)
 
 
-def sample_sheet(results: Results, pictures: Pictures, columns: int = 8, most: int = 32) -> Image.Image:
+def sample_sheet(results: Results, pictures: Pictures, columns: int = 7, most: int = 28) -> Image.Image:
     """The first pictures of one setting, in the order of its prompts and seeds: no picking."""
     shown = [_open(file) for file in pictures.files[:most]]
     shown += [Image.new("RGB", shown[0].size, "white")] * (-len(shown) % columns)
