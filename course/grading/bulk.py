@@ -38,7 +38,7 @@ def open_grader(options: Options, found: Isolation | None = None) -> Grader:
     try:
         self_test(grader.zygote)
     except BaseException:
-        grader.zygote.close()
+        grader.close()
         raise
     return grader
 

@@ -20,6 +20,7 @@ import torch
 
 import course
 from course.grading.errors import CheckFailed, NotAttempted, StudentRaised
+from course.grading.judging import Judging, WrittenAnswer
 from course.grading.manifest import CHECKS, Task, load_tasks
 from course.grading.run import Result, checks_digest, load_checks, run_task
 from course.grading.sandbox import Isolation, SandboxError, Worker, WorkerLost, Zygote, isolation
@@ -195,6 +196,10 @@ class IsolatedStudent(Student):
         except UnicodeDecodeError:
             raise CheckFailed("unreadable", f"{name} is not UTF-8 text; save it as UTF-8") from None
 
+    def answer(self, identity: str) -> str:
+        answer = super().answer(identity)          # a missing or unreadable one needs no judging
+        raise WrittenAnswer(self._text(f"{self._task.chapter}.md") if answer else "")
+
     def _file(self, name: str) -> bytes | None:
         if name in self._submission.problems:
             raise CheckFailed("unreadable", f"{name} {self._submission.problems[name]}")
@@ -216,6 +221,7 @@ class Grader:
         self.tasks = load_tasks(checks)
         self.checks = load_checks(checks)
         self.zygote = Zygote(self.isolation)
+        self.judging = Judging(str(checks))
         self.versions = {"course": course.__version__, "torch": torch.__version__, "python": platform.python_version(),
                          "checks": checks_digest(checks)}
         torch.set_num_threads(1)
@@ -224,7 +230,12 @@ class Grader:
         return self
 
     def __exit__(self, *_: Any) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the processes that student code and written answers are given to."""
         self.zygote.close()
+        self.judging.close()
 
     def grade(self, submission: Submission, progress: Callable[[dict[str, Any]], None] | None = None) -> dict[str, Any]:
         """The report on one submission. `progress` is given the report so far after every task."""
@@ -249,6 +260,8 @@ class Grader:
             session.begin(task, fresh)
             try:
                 return run_task(task, checks, lambda t, check: IsolatedStudent(t, check, seed, session))
+            except WrittenAnswer as written:
+                return self.judging.judge(task, written.args[0], seed)
             except SandboxError as error:
                 return Result(task.id, 0.0, float(task.points), "failed", "grader_error", plain(error))
 

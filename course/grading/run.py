@@ -134,6 +134,10 @@ def run_task(task: Task, checks: Iterable[Check], student_for: Callable[[Task, s
             if check.hidden:
                 return result("failed", "wrong_value", HIDDEN)
             return result("failed", "wrong_value", plain(failed) or f"the check {check.name} was not met")
+        except RecursionError:
+            return result("failed", "unreadable", "this is nested too deeply to be read; write it more simply")
+        except MemoryError:
+            return result("failed", "memory", "checking this needs more memory than there is for it")
         except Exception as error:
             frames = traceback.extract_tb(error.__traceback__)
             where = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "?"

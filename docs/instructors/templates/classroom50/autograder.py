@@ -1,0 +1,25 @@
+"""Classroom 50: copy to CLASSROOM/autograders/ASSIGNMENT/autograder.py.
+
+The runner starts it in the student's checkout with OWNER, SUBMISSION_TAG, COMMIT_URL and so on in the environment; it
+writes result.json (`classroom50/result/v1`). Exit status 0 means that grading ran; anything else is a fault of the set-up.
+
+The course must be installed in the runner's image, or set COURSE to its `course` command. A Classroom 50 bundle can be
+read by everybody, so hidden checks do not belong beside this file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+
+course = shlex.split(os.environ.get("COURSE", "course"))
+# the environment that names the submission goes to the grader; student code runs in processes with an empty one
+graded = subprocess.run([*course, "grade", ".", "--format", "classroom50", "--out", "result.json"], check=False)
+if graded.returncode:
+    sys.exit(graded.returncode)
+with open("result.json", encoding="utf-8") as handle:
+    result = json.load(handle)
+print(f"{result['score']} of {result['max-score']}")
