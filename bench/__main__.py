@@ -4,7 +4,7 @@
     python -m bench samplers     those whose name contains a word
 
 A measurement is a function decorated with @measurement that yields Result(what, ours, theirs, goal): two durations in
-seconds (or other amounts of one kind) and the largest ratio ours / theirs that is good enough, or None. All bench/*.py are read.
+seconds (or amounts of another kind) and the largest ratio ours / theirs that will do, or None. All bench/*.py are read.
 """
 
 from __future__ import annotations
