@@ -215,17 +215,16 @@ class Algebra:
         """x at a rational point (a value for every unknown that occurs), as an exact sympy number."""
         numbers: dict[int, Fraction] = {self._at[n]: v for n, v in point.items() if n in self._at}
         surds: dict[int, sympy.Expr] = {}
+        if "pi" in self._gen:
+            surds[self._at["pi"]] = sympy.pi
         for table, function in ((self._roots, sympy.sqrt), (self._logs, sympy.log)):
             for key, name in table.items():
-                f = Fraction(key) if isinstance(key, int) else self._number_at(key, numbers, {})
+                f = Fraction(key) if isinstance(key, int) else self._number_at(key, numbers, surds)
                 found = function(_sympy(f) if isinstance(f, Fraction) else f)
                 if found.is_Rational:
                     numbers[self._at[name]] = Fraction(int(found.p), int(found.q))
                 else:
                     surds[self._at[name]] = found
-        if "pi" in self._gen:
-            surds[self._at["pi"]] = sympy.pi
-            numbers.pop(self._at["pi"], None)
         bottom = _sympy(self._number_at(x.denom, numbers, surds))
         if bottom == 0:
             raise Undefined("division by zero")

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import lru_cache
 
 from . import tree
 from .closed_forms import (
@@ -31,6 +32,7 @@ from .closed_forms import (
     room,
     shifted,
 )
+from .edits import edits
 from .tree import KL, Add, Apply, Big, Density, Index, Law, Mul, Node, Normal, Num, Range, Sym
 
 # ---------------------------------------------------------------------------------------------------- deciding
@@ -555,3 +557,100 @@ def _refute(line: tree.Chain, relation: str, algebra) -> Outcome | None:
 def _sigmas(line: tree.Chain, values: Values) -> dict[str, str]:
     used = {tree.latex(s) for s in tree.walk(line) if isinstance(s, Sym) and s.name == "sigma"}
     return {n: str(v) for n, v in values.point.items() if n in used}
+
+
+# ---------------------------------------------------------------------------------------------------- verdicts
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """A counterexample: what each symbol was set to, and the exact value of each side."""
+
+    where: dict[str, str] = field(hash=False)
+    left: str = ""
+    right: str = ""
+
+    def __str__(self) -> str:
+        width = max((len(n) for n in (*self.where, "left side")), default=0)
+        lines = [f"{n:<{width}} = {v}" for n, v in self.where.items()]
+        if self.left:
+            lines += [f"{'left side':<{width}} = {self.left}", f"{'right side':<{width}} = {self.right}"]
+        return "\n".join(lines)
+
+
+def judge_gaussian_steps(reading, repairing: bool = True) -> list[tuple]:
+    """(LaTeX, Verdict, (line, column)) for every relation of what was read."""
+    from .judging import Verdict, _is_condition
+
+    out = []
+    for chain in reading.chains:
+        if _is_condition(chain):
+            continue
+        if not chain.relations:
+            out.append((tree.latex(chain), Verdict("undecided", reason="this is an expression, not a statement"), (1, 1)))
+        for k, relation in enumerate(chain.relations):
+            left, right = chain.terms[k], chain.terms[k + 1]
+            text = tree.latex(tree.Chain((left, right), (relation,)))
+            out.append((text, verdict(left, relation, right, repairing), chain.where[k] if k < len(chain.where) else (1, 1)))
+    return out
+
+
+def judge_gaussian(reading):
+    """The verdict on everything that was read: as good as its weakest relation."""
+    from .judging import Step, _combined
+
+    return _combined([Step(n, text, v, where) for n, (text, v, where) in enumerate(judge_gaussian_steps(reading), 1)])
+
+
+@lru_cache(maxsize=4096)
+def verdict(left: Node, relation: str, right: Node, repairing: bool = True):
+    """The outcome of `decide` as a Verdict, with repairs when it is refuted."""
+    from .judging import Verdict
+
+    found = decide(left, relation, right)
+    fixes: tuple[tuple[str, str], ...] = ()
+    if found.kind == "refuted" and repairing:
+        fixes = tuple((tree.latex(line), what) for what, line in repairs(left, relation, right))
+    range_ = ""
+    if found.kind in {"identity", "bound"}:
+        indexed = any(isinstance(n, Index) and n.var for side in (left, right) for n in tree.walk(side))
+        range_ = "t = " + ", ".join(map(str, found.steps)) if found.steps else "all t" if indexed else ""
+    numbers = Numbers(found.where, found.left, found.right) if found.where else None
+    return Verdict(found.kind, reason=found.reason, counterexample=numbers, repairs=fixes, proved_for=range_)
+
+
+# ---------------------------------------------------------------------------------------------------- repairs
+
+
+def repairs(left: Node, relation: str, right: Node, most: int = 6) -> list[tuple[str, tree.Chain]]:
+    """The single edits that make a false line true, each with a word on what was changed; those of the right side first."""
+    line = tree.Chain((left, right), (relation,))
+    found: list[tuple[str, tree.Chain]] = []
+    seen = {line}
+    ordered = sorted(edits(line), key=lambda e: e[1].terms[0] != left)
+    for what, candidate in ordered[:400]:
+        if candidate in seen or candidate.terms[0] == candidate.terms[1]:
+            continue
+        seen.add(candidate)
+        if _plausible(candidate) and decide(candidate.terms[0], candidate.relations[0], candidate.terms[1]).kind in {
+            "identity",
+            "bound",
+        }:
+            found.append((what, candidate))
+            if len(found) == most:
+                break
+    return found
+
+
+def _plausible(line: tree.Chain) -> bool:
+    """Whether a line survives floating point at one random world; throws out nearly everything at little cost."""
+    from .floats import Floats
+
+    try:
+        m = Meaning(line, Floats)
+        a, b = _sides(m, line)
+        if line.relations[0] != "=":
+            return True
+        return not _difference(m, a, b) or bool(isinstance(a, Vector) and _in_law(line, Floats))
+    except (NotSaid, ArithmeticError, Concrete):
+        return False

@@ -1,0 +1,45 @@
+"""The arithmetic of algebra.py in floating point: to throw out what is plainly false before proving anything."""
+
+from __future__ import annotations
+
+import math
+
+
+class Floats:
+    """The same interface as algebra.Algebra in floating point: to throw out what is plainly false before proving."""
+
+    def __init__(self, positive: tuple[str, ...], free: tuple[str, ...] = (), logs: bool = False, seed: int = 0):
+        self.names = {}
+        state = seed * 7919 + 12345
+        for n in (*positive, *free):
+            state = (state * 1103515245 + 12345) % 2**31
+            self.names[n] = 0.3 + 1.1 * state / 2**31
+        self.names["pi"] = math.pi
+        self.zero, self.one = 0.0, 1.0
+        self.assumed: list = []
+
+    def __getitem__(self, name: str) -> float:
+        return self.names[name]
+
+    def number(self, value) -> float:
+        return float(value)
+
+    def zero_test(self, x: float) -> bool:
+        return abs(x) < 1e-9
+
+    def divide(self, x: float, y: float) -> float:
+        if abs(y) < 1e-12:
+            raise ArithmeticError("division by zero")
+        return x / y
+
+    def sqrt(self, x: float) -> float:
+        return math.sqrt(x) if x > -1e-12 and x >= 0 else self._bad() if x < -1e-12 else 0.0
+
+    def log(self, x: float) -> float:
+        return math.log(x) if x > 0 else self._bad()
+
+    @staticmethod
+    def _bad():
+        raise ArithmeticError("the root or logarithm of a negative number")
+
+
