@@ -12,7 +12,7 @@ for all T where the normal form allows it (see `_horizon`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
 from itertools import product
@@ -26,7 +26,7 @@ from course.equations.proof import Bounds, Elemental, Form, Normaliser, plus
 from course.equations.reader import ReadError, Reading, read
 from course.equations.settings import MAX_T, Model, Setting, settings
 from course.equations.tree import (
-    Add, Apply, Big, Chain, Index, Neg, Node, Num, Range, Sym, latex, outline, rebuild, walk,
+    Add, Apply, Big, Chain, Density, Index, Neg, Node, Num, Sym, children, latex, outline, rebuild, walk,
 )
 from course.equations.worlds import Counterexample, Refuter, World, random_weights
 
@@ -116,6 +116,10 @@ class Step:
     @property
     def kind(self) -> str:
         return self.verdict.kind
+
+    @property
+    def reason(self) -> str:
+        return self.verdict.reason
 
 
 @dataclass(frozen=True)
@@ -233,7 +237,7 @@ class Claim:
                         go(limit, bound)
                 go(node.body, bound | {node.var})
                 return
-            for f in _below(node):
+            for f in children(node):
                 go(f, bound)
 
         go(self.left, frozenset())
@@ -271,11 +275,6 @@ class Claim:
     def difference(self, i: Instance, forget: str = "") -> Form:
         n = _normaliser(self.setting, i.T, forget, i.extra)
         return plus(n.form(i.left), n.form(i.right), Fraction(-1))
-
-
-def _below(node: Node):
-    from course.equations.tree import children
-    return children(node)
 
 
 def _number(node: Node, indices: dict[str, int], T: int) -> int | None:
@@ -332,7 +331,7 @@ def _horizon(claim: Claim) -> int | None:
         if isinstance(node, Big):
             inside += 1
             depth = max(depth, inside)
-        for child in _below(node):
+        for child in children(node):
             go(child, inside)
 
     for side in (claim.left, claim.right):
@@ -686,6 +685,40 @@ def _strict(claim: Claim, i: Instance, lints: tuple, certificate: str) -> Verdic
                    counterexample=r.exact(weights, strict_fails=True))
 
 
+# ---------------------------------------------------------------------------------------------- the closed forms
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """A counterexample in the Gaussian setting: what each symbol was set to, and both sides there."""
+
+    where: dict
+    left: str
+    right: str
+    relation: str
+
+    def __str__(self) -> str:
+        table = "\n".join(f"  {k} = {v}" for k, v in self.where.items())
+        return f"{table}\n  left side  = {self.left}\n  right side = {self.right}\nso \"{self.relation}\" fails"
+
+
+def _closed_form(left: Node, relation: str, right: Node, explaining: bool) -> Verdict:
+    """The verdict of course.equations.gaussian."""
+    from course.equations import gaussian
+
+    found = gaussian.decide(left, relation, right)
+    if found.kind == "undecided" and relation in (":=", "=:") and isinstance(left if relation == ":=" else right, Sym | Apply):
+        return Verdict("identity", reason=f"taken as the definition of {latex(left if relation == ':=' else right)}")
+    proved_for = ""
+    if found.kind in ACCEPTED:
+        proved_for = "all t" if found.steps is None else "t = " + ", ".join(map(str, found.steps))
+    repairs: tuple = ()
+    if found.kind == "refuted" and explaining:
+        repairs = tuple((latex(chain), what) for what, chain in gaussian.repairs(left, relation, right))
+    cex = Numbers(found.where, found.left, found.right, relation) if found.kind == "refuted" else None
+    return Verdict(found.kind, reason=found.reason, counterexample=cex, repairs=repairs, proved_for=proved_for)
+
+
 # ------------------------------------------------------------------------------------------------- whole statements
 
 
@@ -713,39 +746,46 @@ def _key(node: Node) -> Node:
     return node.head if isinstance(node, Apply) else node
 
 
-def _judged(reading: Reading, setting: Setting, explaining: bool) -> list[Step]:
-    """Every relation of every chain, judged."""
+def _judged(reading: Reading, setting: Setting | None, explaining: bool) -> list[Step]:
+    """Every relation of every chain, judged; setting None is the Gaussian one."""
     conditions = tuple(c for c in reading.chains if _is_condition(c))
-    chains = [c for c in reading.chains if not _is_condition(c)]
     definitions: dict[Node, Node] = {}
     steps: list[Step] = []
-    total = sum(len(c.relations) for c in chains)
-    for chain in chains:
+    total = sum(len(c.relations) for c in reading.chains if c not in conditions)
+    name = setting.name if setting else "gaussian"
+    for chain in reading.chains:
         if not chain.relations:
-            verdict = Verdict("undecided", reason="this is an expression, not a statement: it has no relation")
+            verdict = Verdict("undecided", reason="this is an expression, not a statement: it has no relation", setting=name)
             steps.append(Step(len(steps) + 1, latex(chain), verdict, (1, 1)))
-            continue
         for k, relation in enumerate(chain.relations):
             left, right = chain.terms[k], chain.terms[k + 1]
             text = latex(Chain((left, right), (relation,)))
-            verdict = None
-            for side, other in ((left, right), (right, left)):
-                if isinstance(side, Sym | Apply) and not _known(side, setting) and _key(side) not in definitions:
-                    explicit = relation == (":=" if side is left else "=:")
-                    if explicit or relation == "=" and (total > 1 or k > 0):
-                        definitions[_key(side)] = other
-                        if isinstance(side, Apply):
-                            definitions[side] = other
-                        verdict = Verdict("identity", reason=f"taken as the definition of {latex(side)}")
-                    elif relation == "=":
-                        verdict = Verdict("undecided", reason=f"{latex(side)} is not known in the setting {setting.name}; to define it, write :=")
-                    break
-            if verdict is None:
-                claim = Claim(setting, _substitute(left, definitions), relation, _substitute(right, definitions), conditions)
-                verdict = decide(claim, explaining)
+            if chain in conditions:
+                verdict = Verdict("identity", reason=CONDITION)
+            elif setting is None:
+                verdict = _closed_form(left, relation, right, explaining)
+            else:
+                verdict = _defined(left, relation, right, setting, definitions, total > 1) or decide(
+                    Claim(setting, _substitute(left, definitions), relation, _substitute(right, definitions), conditions), explaining)
             where = chain.where[k] if k < len(chain.where) else (1, 1)
-            steps.append(Step(len(steps) + 1, text, replace(verdict, reading=text, setting=setting.name), where))
+            steps.append(Step(len(steps) + 1, text, replace(verdict, reading=text, setting=name), where))
     return steps
+
+
+CONDITION = "a condition on an index"
+
+
+def _defined(left: Node, relation: str, right: Node, setting: Setting, definitions: dict, several: bool) -> Verdict | None:
+    """The verdict on a relation that gives a new name its meaning; None if it does not."""
+    for side, other in ((left, right), (right, left)):
+        if not isinstance(side, Sym | Apply) or _known(side, setting) or _key(side) in definitions:
+            continue
+        if relation == (":=" if side is left else "=:") or relation == "=" and several:
+            definitions[_key(side)] = definitions[side] = other
+            return Verdict("identity", reason=f"taken as the definition of {latex(side)}")
+        if relation == "=":
+            return Verdict("undecided", reason=f"{latex(side)} is not known in the setting {setting.name}; to define it, write :=")
+    return None
 
 
 def judge(latex_text: str, setting: str | Setting = "vae", form: Required | None = None) -> Verdict:
@@ -756,20 +796,14 @@ def judge(latex_text: str, setting: str | Setting = "vae", form: Required | None
     A chain of relations is as true as its weakest link. ValueError for an unknown setting, TypeError for a non-string.
     """
     name = setting if isinstance(setting, str) else setting.name
-    if name != "gaussian":
-        chosen = _setting(setting)
+    chosen = None if name == "gaussian" else _setting(setting)
     try:
         reading = read(latex_text)
     except ReadError as e:
         return _unreadable(e, name)
     shown_text = r" \\ ".join(latex(c) for c in reading.chains)
     tree = "\n".join(outline(c) for c in reading.chains)
-    if name == "gaussian":
-        from course.equations.gaussian import judge_gaussian
-        verdict = judge_gaussian(reading)
-    else:
-        steps = _judged(reading, chosen, True)
-        verdict = _combined(steps)
+    verdict = _combined([step for step in _judged(reading, chosen, True) if step.reason != CONDITION])
     verdict = replace(verdict, reading=shown_text, tree=tree, notes=(*reading.notes, *verdict.notes), setting=name)
     if form is not None and verdict.accepted:
         problem = form_problem(reading, form)
@@ -799,23 +833,20 @@ def _combined(steps: list[Step]) -> Verdict:
 def judge_derivation(latex_text: str, setting: str | Setting = "vae") -> Derivation:
     """Judge every relation of a derivation (rows of an aligned environment, chains), each against its own left neighbour."""
     name = setting if isinstance(setting, str) else setting.name
-    if name != "gaussian":
-        chosen = _setting(setting)
+    chosen = None if name == "gaussian" else _setting(setting)
     try:
         reading = read(latex_text)
     except ReadError as e:
         return Derivation((), error=_unreadable(e, name), conclusion="the derivation cannot be read")
-    if name == "gaussian":
-        from course.equations.gaussian import judge_gaussian_steps
-        steps = tuple(Step(n, text, replace(v, reading=text, setting=name), where)
-                      for n, (text, v, where) in enumerate(judge_gaussian_steps(reading), 1))
-        decide_end = None
-    else:
-        steps = tuple(_judged(reading, chosen, True))
-        decide_end = lambda left, rel, right: decide(  # noqa: E731
-            Claim(chosen, left, rel, right, tuple(c for c in reading.chains if _is_condition(c))), False)
-    chains = [c for c in reading.chains if c.relations and not _is_condition(c)]
-    conclusion, compensating = _conclusion(chains, steps, decide_end)
+    steps = tuple(_judged(reading, chosen, True))
+    conditions = tuple(c for c in reading.chains if _is_condition(c))
+
+    def decide_end(left: Node, relation: str, right: Node) -> Verdict:
+        if chosen is None:
+            return _closed_form(left, relation, right, False)
+        return decide(Claim(chosen, left, relation, right, conditions), False)
+
+    conclusion, compensating = _conclusion([c for c in reading.chains if c.relations], steps, decide_end)
     return Derivation(steps, conclusion, compensating, notes=reading.notes)
 
 
@@ -835,6 +866,8 @@ def _conclusion(chains: list[Chain], steps: tuple[Step, ...], decide_end) -> tup
     for chain in chains:
         mine = steps[at:at + len(chain.relations)]
         at += len(chain.relations)
+        if _is_condition(chain):
+            continue
         first, last = chain.terms[0], chain.terms[-1]
         claimed = combine(list(chain.relations))
         wrong = [s.number for s in mine if s.kind == "refuted"]
@@ -845,7 +878,7 @@ def _conclusion(chains: list[Chain], steps: tuple[Step, ...], decide_end) -> tup
             continue
         which = f"step{'s' if len(wrong) > 1 else ''} {', '.join(map(str, wrong))} {'are' if len(wrong) > 1 else 'is'} wrong" if wrong else \
             f"step {', '.join(map(str, unknown))} could not be decided"
-        if claimed and len(chain.relations) > 1 and decide_end is not None:
+        if claimed and len(chain.relations) > 1:
             end = decide_end(first, claimed, last)
             if end.accepted and wrong:
                 compensating = compensating or len(wrong) > 1
@@ -868,7 +901,6 @@ _KIND_NAMES = {"KL": "KL", "E": "Expect", "log": "Func", "prod": "Big", "sum": "
 def _plain(node: Node) -> Node:
     """The tree with what does not matter for comparing parts removed: the order of variables in a density."""
     node = rebuild(node, _plain)
-    from course.equations.tree import Density
     if isinstance(node, Density):
         return replace(node, args=tuple(sorted(node.args, key=repr)), given=tuple(sorted(node.given, key=repr)))
     return node
@@ -909,4 +941,3 @@ def form_problem(reading: Reading, form: Required) -> str:
 
 
 __all__ = ["Derivation", "Required", "Step", "Verdict", "combine", "decide", "judge", "judge_derivation"]
-_ = (field, Range)

@@ -7,7 +7,7 @@ is. The rules used hold for all alphabets, for densities as well, and for all po
 normal form is empty is an identity: that is the certificate. (Two different normal forms prove nothing.)
 
 A bound is proved by writing the difference as a combination with nonnegative coefficients of conditional KL divergences and
-of Jensen gaps. The coefficients are found by linear programming, made rational, and checked again exactly.
+of Jensen gaps. The coefficients are found by nonnegative least squares, made rational, and checked again exactly.
 (The idea of linear certificates for information inequalities: R. Yeung, "A framework for linear information
 inequalities", 1997; here with two laws instead of one.)
 """
@@ -17,6 +17,8 @@ from __future__ import annotations
 from fractions import Fraction
 from functools import cache
 from itertools import combinations, permutations, product
+
+import numpy as np
 
 from course.equations.ground import Ground, NotDecidable, Var, difference, shown
 from course.equations.settings import Model
@@ -442,7 +444,7 @@ class Bounds:
         return out
 
     def prove(self, target: Form) -> list[tuple[Fraction, Elemental]] | None:
-        """Nonnegative coefficients with sum = target, checked exactly; None if the program has no solution."""
+        """Nonnegative coefficients with sum = target, checked exactly; None if none are found."""
         if any(len(logs) != 1 for _, _, logs in target):
             return None
         elementals = self.elementals(target)
@@ -464,9 +466,6 @@ class Bounds:
             ratio = target.get(some, Fraction(0)) / e.form[some]
             if ratio > 0 and len(e.form) == len(target) and all(target.get(k) == ratio * v for k, v in e.form.items()):
                 return [(ratio, e)]
-        import numpy as np
-        from scipy.optimize import linprog
-
         keys = sorted(wanted | {t for e in elementals for t in e.form}, key=order)
         at = {k: i for i, k in enumerate(keys)}
         matrix = np.zeros((len(keys), len(elementals)))
@@ -476,15 +475,47 @@ class Bounds:
         right = np.zeros(len(keys))
         for k, v in target.items():
             right[at[k]] = v
-        cost = np.array([1.0 + 0.01 * len(e.b) for e in elementals])
-        found = linprog(cost, A_eq=matrix, b_eq=right, bounds=(0, None), method="highs-ds")
-        if found.status != 0:
+        found = nonnegative(matrix, right)
+        if found is None:
             return None
-        out = [(Fraction(float(x)).limit_denominator(1000), e) for x, e in zip(found.x, elementals, strict=True) if x > 1e-9]
+        out = [(Fraction(float(x)).limit_denominator(1000), e) for x, e in zip(found, elementals, strict=True) if x > 1e-9]
         total: Form = {}
         for c, e in out:
             total = plus(total, e.form, c)
         return out if total == target and all(c >= 0 for c, _ in out) else None
+
+
+def nonnegative(matrix: np.ndarray, right: np.ndarray) -> np.ndarray | None:
+    """x >= 0 with matrix @ x = right, or None (C. Lawson and R. Hanson, Solving Least Squares Problems, 1974, chapter 23)."""
+    n = matrix.shape[1]
+    x = np.zeros(n)
+    active = np.zeros(n, dtype=bool)
+    for _ in range(4 * n + 10):
+        rest = right - matrix @ x
+        if np.abs(rest).max(initial=0.0) < 1e-10:
+            return x
+        gain = matrix.T @ rest
+        gain[active] = -1
+        j = int(gain.argmax())
+        if gain[j] < 1e-9:
+            return None
+        active[j] = True
+        while True:
+            columns = np.flatnonzero(active)
+            best = np.linalg.lstsq(matrix[:, columns], right, rcond=None)[0]
+            if (best > 1e-12).all():
+                x[:] = 0
+                x[columns] = best
+                break
+            low = best <= 1e-12
+            with np.errstate(all="ignore"):
+                step = np.min(x[columns][low] / (x[columns][low] - best[low]))
+            x[columns] += (0 if not np.isfinite(step) else step) * (best - x[columns])
+            active[columns[x[columns] <= 1e-12]] = False
+            x[~active] = 0
+            if not active.any():
+                break
+    return None
 
 
 __all__ = ["Bounds", "Elemental", "Form", "Normaliser", "difference", "plus"]
