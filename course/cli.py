@@ -217,6 +217,20 @@ def homework(
     _or_fail(work)
 
 
+@lab_commands.command()
+def cite(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The results folder of a sweep")],
+    file: Annotated[Path, typer.Option(help="Your write-up")] = Path("exercises/ch11_writeup.md"),
+) -> None:
+    """Put the rows that your claims speak of into your write-up."""
+    def work() -> None:
+        from course.lab.writeup import cite as put
+
+        print(f"{put(folder, file)} rows cited in {file}; next: course check ch11.writeup")
+
+    _or_fail(work)
+
+
 def _sweep_and_say(out: Path, settings: Any, prompts: Any, seeds: Any, batch: int, jobs: int, dask: str | None,
                    device: str) -> None:
     from course.lab import sweep as lab
@@ -234,6 +248,18 @@ def _or_fail(work: Callable[[], Any]) -> None:
     except (ValueError, OSError, ArithmeticError, MemoryError) as error:
         print(f"course: {error}", file=sys.stderr)
         raise typer.Exit(1) from None
+
+
+@app.command()
+def prove(
+    statement: Annotated[str, typer.Argument(metavar="LATEX|FILE", help="A statement or derivation in LaTeX, a file of it, or - for stdin")],
+    setting: Annotated[str, typer.Option(help="vae, hvae, chain, diffusion or gaussian: what p, q and the variables are")] = "vae",
+    json_: Annotated[bool, typer.Option("--json", help="Print everything that is known as JSON")] = False,
+) -> None:
+    """Is it true? Exit status: 0 identity or bound, 1 refuted, 2 undecided (or a bad call), 3 unreadable."""
+    from course.equations.command import run
+
+    raise typer.Exit(run(statement, setting, json_))
 
 
 def main() -> None:

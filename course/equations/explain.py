@@ -18,7 +18,25 @@ from course.equations.ground import NotDecidable, shown
 from course.equations.proof import Form, Normaliser, factor_variables, plus
 from course.equations.settings import Model
 from course.equations.tree import (
-    KL, Add, Big, Chain, Density, Div, Expect, Func, Index, Law, Mul, Neg, Node, Num, Range, Sym, children, latex, walk,
+    KL,
+    Add,
+    Big,
+    Chain,
+    Density,
+    Div,
+    Expect,
+    Func,
+    Index,
+    Law,
+    Mul,
+    Neg,
+    Node,
+    Num,
+    Range,
+    Sym,
+    children,
+    latex,
+    walk,
 )
 from course.equations.worlds import MIXED, Refuter, random_weights
 
@@ -54,7 +72,11 @@ def _density_with(form: Form, n: Normaliser, variables) -> str:
                         want: Form = {}
                         for f, e in n.density(letter, args, frozenset(given)).items():
                             want = plus(want, {(frozenset(), frozenset(), frozenset([(f, 1)])): Fraction(e)})
-                        text = f"{letter}({', '.join(map(shown, sorted(args)))}" + (f"|{', '.join(map(shown, given))}" if given else "") + ")"
+                        text = (
+                            f"{letter}({', '.join(map(shown, sorted(args)))}"
+                            + (f"|{', '.join(map(shown, given))}" if given else "")
+                            + ")"
+                        )
                         if want == form:
                             return f"the factor {text} is missing on the right"
                         if {t: -c for t, c in want.items()} == form:
@@ -78,6 +100,7 @@ def edits(node: Node, setting, symbols: list[Sym]) -> Iterator[Edit]:
 def _replaced(node: Node, position: int, new: Node) -> Node:
     """`node` with its child number `position` (in the order of tree.children) replaced."""
     from dataclasses import fields
+
     count = 0
     for f in fields(node):
         value = getattr(node, f.name)
@@ -89,13 +112,15 @@ def _replaced(node: Node, position: int, new: Node) -> Node:
             for i, part in enumerate(value):
                 if isinstance(part, Node):
                     if count == position:
-                        return replace(node, **{f.name: (*value[:i], new, *value[i + 1:])})
+                        return replace(node, **{f.name: (*value[:i], new, *value[i + 1 :])})
                     count += 1
                 elif isinstance(part, tuple):
                     for j, inner in enumerate(part):
                         if isinstance(inner, Node):
                             if count == position:
-                                return replace(node, **{f.name: (*value[:i], (*part[:j], new, *part[j + 1:]), *value[i + 1:])})
+                                return replace(
+                                    node, **{f.name: (*value[:i], (*part[:j], new, *part[j + 1 :]), *value[i + 1 :])}
+                                )
                             count += 1
     raise IndexError(position)
 
@@ -105,6 +130,7 @@ def _shifted(s: Sym, by: int) -> Sym:
         if isinstance(i, Index):
             return Index(i.var, i.shift + by)
         return Range(i.low, i.high)
+
     return replace(s, sub=tuple(move(i) for i in s.sub))
 
 
@@ -114,14 +140,25 @@ def _here(node: Node, setting, symbols: list[Sym]) -> Iterator[Edit]:
             if args and given:
                 yield replace(node, args=given, given=args), f"{latex(node)}: both sides of the bar exchanged", 3
             if args:
-                yield replace(node, letter="q" if letter == "p" else "p"), f"{latex(node)}: {letter} replaced by {'q' if letter == 'p' else 'p'}", 5
+                yield (
+                    replace(node, letter="q" if letter == "p" else "p"),
+                    f"{latex(node)}: {letter} replaced by {'q' if letter == 'p' else 'p'}",
+                    5,
+                )
             for s in given:
                 yield replace(node, given=tuple(g for g in given if g != s)), f"{latex(node)}: condition {latex(s)} dropped", 6
-                yield replace(node, args=(*args, s), given=tuple(g for g in given if g != s)), \
-                    f"{latex(node)}: {latex(s)} moved before the bar", 7
+                yield (
+                    replace(node, args=(*args, s), given=tuple(g for g in given if g != s)),
+                    f"{latex(node)}: {latex(s)} moved before the bar",
+                    7,
+                )
             if len(args) > 1:
                 for s in args:
-                    yield replace(node, args=tuple(a for a in args if a != s), given=(*given, s)), f"{latex(node)}: {latex(s)} moved behind the bar", 7
+                    yield (
+                        replace(node, args=tuple(a for a in args if a != s), given=(*given, s)),
+                        f"{latex(node)}: {latex(s)} moved behind the bar",
+                        7,
+                    )
                     yield replace(node, args=tuple(a for a in args if a != s)), f"{latex(node)}: {latex(s)} dropped", 7
             for s in symbols:
                 if args and s not in args and s not in given:
@@ -131,11 +168,18 @@ def _here(node: Node, setting, symbols: list[Sym]) -> Iterator[Edit]:
             for by in (1, -1):
                 for k, s in enumerate(args):
                     if s.sub and isinstance(s.sub[0], Index):
-                        yield replace(node, args=(*args[:k], _shifted(s, by), *args[k + 1:])), f"{latex(node)}: {latex(s)} becomes {latex(_shifted(s, by))}", 4
+                        yield (
+                            replace(node, args=(*args[:k], _shifted(s, by), *args[k + 1 :])),
+                            f"{latex(node)}: {latex(s)} becomes {latex(_shifted(s, by))}",
+                            4,
+                        )
                 for k, s in enumerate(given):
                     if s.sub and isinstance(s.sub[0], Index):
-                        yield replace(node, given=(*given[:k], _shifted(s, by), *given[k + 1:])), \
-                            f"{latex(node)}: {latex(s)} becomes {latex(_shifted(s, by))}", 4
+                        yield (
+                            replace(node, given=(*given[:k], _shifted(s, by), *given[k + 1 :])),
+                            f"{latex(node)}: {latex(s)} becomes {latex(_shifted(s, by))}",
+                            4,
+                        )
         case KL(left, right):
             yield KL(right, left), "the two laws of the KL divergence exchanged", 3
             free = {s for n in (left, right) if isinstance(n, Density) for s in n.given} - set(symbols[:1])
@@ -150,24 +194,35 @@ def _here(node: Node, setting, symbols: list[Sym]) -> Iterator[Edit]:
             yield Func("log", Expect(laws, body)), "the logarithm moved outside the expectation", 1
         case Expect(_, body):
             yield body, "the expectation dropped", 8
-        case Big(kind, var, low, high, body):
+        case Big(kind, _, low, high, _):
             for name, limit in (("low", low), ("high", high)):
                 if limit is not None:
                     for by in (1, -1):
-                        yield replace(node, **{name: Index(limit.var, limit.shift + by)}), \
-                            f"the {'lower' if name == 'low' else 'upper'} limit of \\{kind} becomes {latex(Index(limit.var, limit.shift + by))}", 4
-            yield replace(node, kind="prod" if kind == "sum" else "sum"), f"\\{kind} replaced by \\{'prod' if kind == 'sum' else 'sum'}", 6
+                        yield (
+                            replace(node, **{name: Index(limit.var, limit.shift + by)}),
+                            f"the {'lower' if name == 'low' else 'upper'} limit of \\{kind} becomes {latex(Index(limit.var, limit.shift + by))}",
+                            4,
+                        )
+            yield (
+                replace(node, kind="prod" if kind == "sum" else "sum"),
+                f"\\{kind} replaced by \\{'prod' if kind == 'sum' else 'sum'}",
+                6,
+            )
         case Div(top, bottom):
             yield Div(bottom, top), "numerator and denominator exchanged", 4
         case Add(terms):
             for k, t in enumerate(terms):
                 new = t.body if isinstance(t, Neg) else Neg(t)
-                yield Add((*terms[:k], new, *terms[k + 1:])), f"the sign of {latex(t.body if isinstance(t, Neg) else t)} changed", 4
-                rest = (*terms[:k], *terms[k + 1:])
+                yield (
+                    Add((*terms[:k], new, *terms[k + 1 :])),
+                    f"the sign of {latex(t.body if isinstance(t, Neg) else t)} changed",
+                    4,
+                )
+                rest = (*terms[:k], *terms[k + 1 :])
                 yield rest[0] if len(rest) == 1 else Add(rest), f"{latex(t)} dropped", 8
         case Mul(factors):
             for k, f in enumerate(factors):
-                rest = (*factors[:k], *factors[k + 1:])
+                rest = (*factors[:k], *factors[k + 1 :])
                 yield rest[0] if len(rest) == 1 else Mul(rest), f"the factor {latex(f)} dropped", 8
 
 
@@ -187,12 +242,13 @@ class _Screen:
         lengths = (3, 2) if claim.setting.indexed else (1,)
         self.worlds = []
         from course.equations.judging import _model
+
         for T in lengths:
             model = _model(claim.setting, T)
             self.worlds.append((T, model, random_weights(model, 2, 10, np.random.default_rng(7), MIXED)))
 
     def __call__(self, left: Node, right: Node) -> str | None:
-        """"=", ">=", "<=" if that held everywhere tried, else None."""
+        """ "=", ">=", "<=" if that held everywhere tried, else None."""
         signs: set[int] = set()
         candidate = replace(self.claim, left=left, right=right)
         for T, model, weights in self.worlds:
@@ -201,7 +257,7 @@ class _Screen:
                 if not found:
                     return None
                 for i in found:
-                    if i.lints or i.free_left ^ i.free_right and not i.free_right <= i.free_left:
+                    if i.lints or (i.free_left ^ i.free_right and not i.free_right <= i.free_left):
                         return None
                     up = Refuter(model, i.left, i.right, i.free, ">=", "")
                     if up.gap(weights).max() > 1e-9:
@@ -262,10 +318,16 @@ def repairs(claim, decide: Callable) -> list[tuple[str, str]]:
                     continue
                 seen.add((claim.left, new))
                 status = screen(claim.left, new)
-                if status is None or claim.relation != "=" and status not in good:
+                if status is None or (claim.relation != "=" and status not in good):
                     continue
-                softened = "" if status == claim.relation or status in good else f", and = becomes \\{'geq' if status == '>=' else 'leq'}"
-                consider(claim.left, claim.relation if not softened else status, new, f"{what}; {what2}{softened}", rank + rank2 + 5)
+                softened = (
+                    ""
+                    if status == claim.relation or status in good
+                    else f", and = becomes \\{'geq' if status == '>=' else 'leq'}"
+                )
+                consider(
+                    claim.left, claim.relation if not softened else status, new, f"{what}; {what2}{softened}", rank + rank2 + 5
+                )
     found.sort()
     return [(text, what) for _, _, text, what in found[:MAX_SHOWN]]
 

@@ -14,7 +14,27 @@ from fractions import Fraction
 
 from course.equations.settings import MAX_T, Model, Slot, slots, value
 from course.equations.tree import (
-    KL, Add, Apply, Big, Density, Div, Expect, Func, Index, Info, Integral, Law, Mul, Neg, Node, Normal, Num, Pow, Range, Sym, latex,
+    KL,
+    Add,
+    Apply,
+    Big,
+    Density,
+    Div,
+    Expect,
+    Func,
+    Index,
+    Info,
+    Integral,
+    Law,
+    Mul,
+    Neg,
+    Node,
+    Normal,
+    Num,
+    Pow,
+    Range,
+    Sym,
+    latex,
 )
 
 Var = tuple[str, int, str]
@@ -83,8 +103,10 @@ class Grounder:
                 indexed = any(s[0] == slot[0] and s[1] >= 0 for s in self.slots)
                 plain = [s for s in self.model.observed["q"] if s[1] < 0]
                 if slot[1] == 0 and plain and indexed:
-                    self.lints[f"{shown(slot)} is not defined in the setting {self.model.setting.name} "
-                               f"(taking it for {shown(plain[0])})"] = None
+                    self.lints[
+                        f"{shown(slot)} is not defined in the setting {self.model.setting.name} "
+                        f"(taking it for {shown(plain[0])})"
+                    ] = None
                     slot = plain[0]
                 elif indexed and slot[1] >= 0:
                     raise OutOfRange(f"{shown(slot)} does not exist for T = {self.model.T}")
@@ -148,7 +170,9 @@ class Grounder:
         if len(set(a)) != len(a):
             self.lints[f"{text} names a variable twice"] = None
         if args != frozenset(a):
-            self.lints[f"{text} has the same variable before and behind the bar for T = {self.model.T}: it is no density"] = None
+            self.lints[f"{text} has the same variable before and behind the bar for T = {self.model.T}: it is no density"] = (
+                None
+            )
         if not args:
             return ONE
         if given:
@@ -166,9 +190,12 @@ class Grounder:
             return
         names = ", ".join(shown(s) for s in sorted(observed))
         if a & observed:
-            self.lints[f"{text} is not defined in the setting {self.model.setting.name}: {letter} has no law for {names}"] = None
+            self.lints[f"{text} is not defined in the setting {self.model.setting.name}: {letter} has no law for {names}"] = (
+                None
+            )
         elif not observed <= b and difference(self.model, letter, a | b, b) != difference(
-                self.model, letter, a | b | observed, b | observed):
+            self.model, letter, a | b | observed, b | observed
+        ):
             self.lints[f"{text} is not defined without {names}"] = None
 
     # -- laws
@@ -178,7 +205,7 @@ class Grounder:
         dist = law.dist
         if isinstance(dist, Normal):
             raise NotDecidable("normal laws belong to the setting gaussian")
-        if dist is None or isinstance(dist, Density) and not dist.args:
+        if dist is None or (isinstance(dist, Density) and not dist.args):
             letter = "q" if dist is None else self.letter(dist)  # type: ignore[arg-type]
             average = self.joint and not self.model.observed[letter]  # of two readings, the one that averages over x_0 too
             self.used_bare_law = True
@@ -235,8 +262,10 @@ class Grounder:
             case Func("exp", body):
                 return ("exp", self.go(body, env, scope))
             case Func("max" | "min" as name, body):
-                raise NotDecidable(f"\\{name} of {latex(body)}: the checker does not optimise; state the equation that holds for "
-                                   f"every model, without \\{name}")
+                raise NotDecidable(
+                    f"\\{name} of {latex(body)}: the checker does not optimise; state the equation that holds for "
+                    f"every model, without \\{name}"
+                )
             case Density():
                 return self.density(node, env, scope)
             case Expect(laws, body):
@@ -286,7 +315,11 @@ class Grounder:
                 i = value(sym.sub[0], env, self.model.T)
             except KeyError as e:
                 raise NotDecidable(f"the index {e.args[0]} of {latex(sym)} is not bound") from None
-            for key, inner in ((f"{sym.name}_T" if i == self.model.T else "", {}), (f"{sym.name}_{i}", {}), (f"{sym.name}_s", {"s": i})):
+            for key, inner in (
+                (f"{sym.name}_T" if i == self.model.T else "", {}),
+                (f"{sym.name}_{i}", {}),
+                (f"{sym.name}_s", {"s": i}),
+            ):
                 if key in definitions:
                     return self.go(definitions[key], {**env, **inner}, scope)
         elif key in definitions and not sym.sub:
@@ -326,7 +359,10 @@ class Grounder:
             raise NotDecidable("normal laws belong to the setting gaussian")
         if not isinstance(left, Density) or not isinstance(right, Density):
             if isinstance(left, Mul | Density) and isinstance(right, Mul | Density):
-                args = lambda n: tuple(s for f in (n.factors if isinstance(n, Mul) else (n,)) if isinstance(f, Density) for s in f.args)  # noqa: E731
+                def args(n):
+                    return tuple(
+                                    s for f in (n.factors if isinstance(n, Mul) else (n,)) if isinstance(f, Density) for s in f.args
+                                )
                 if args(left) and args(right):
                     bound, new = self.bind(args(left), env, scope)
                     if {v[:2] for v in self.bind(args(right), env, scope)[0]} != {v[:2] for v in bound}:
@@ -350,7 +386,9 @@ class Grounder:
         else:
             over = [v[:2] for v in self.bind(right.args, env, scope)[0]]
             if set(over) != {v[:2] for v in bound}:
-                self.lints[f"{latex(left)} and {latex(right)} are laws of different variables: there is no KL divergence between them"] = None
+                self.lints[
+                    f"{latex(left)} and {latex(right)} are laws of different variables: there is no KL divergence between them"
+                ] = None
             b = self.density(right, env, new)
         if a == ONE:
             raise NotDecidable(f"{latex(left)} is a point mass for T = {self.model.T}: it has no KL divergence from a density")

@@ -26,7 +26,21 @@ from course.equations.proof import Bounds, Elemental, Form, Normaliser, plus
 from course.equations.reader import ReadError, Reading, read
 from course.equations.settings import MAX_T, Model, Setting, settings
 from course.equations.tree import (
-    Add, Apply, Big, Chain, Density, Index, Neg, Node, Num, Sym, children, latex, outline, rebuild, walk,
+    Add,
+    Apply,
+    Big,
+    Chain,
+    Density,
+    Index,
+    Neg,
+    Node,
+    Num,
+    Sym,
+    children,
+    latex,
+    outline,
+    rebuild,
+    walk,
 )
 from course.equations.worlds import Counterexample, Refuter, World, random_weights
 
@@ -81,10 +95,13 @@ class Verdict:
     def as_dict(self) -> dict:
         """Plain data for JSON."""
         out = {k: getattr(self, k) for k in ("kind", "reading", "reason", "proved_for", "certificate", "tree", "setting")}
-        out |= {"assumptions": list(self.assumptions), "notes": list(self.notes),
-                "position": list(self.position) if self.position else None,
-                "counterexample": str(self.counterexample) if self.counterexample is not None else None,
-                "repairs": [{"latex": a, "change": b} for a, b in self.repairs]}
+        out |= {
+            "assumptions": list(self.assumptions),
+            "notes": list(self.notes),
+            "position": list(self.position) if self.position else None,
+            "counterexample": str(self.counterexample) if self.counterexample is not None else None,
+            "repairs": [{"latex": a, "change": b} for a, b in self.repairs],
+        }
         return out
 
     def __str__(self) -> str:
@@ -150,10 +167,16 @@ class Derivation:
         return bool(self.steps) and all(s.kind in ACCEPTED for s in self.steps)
 
     def as_dict(self) -> dict:
-        return {"holds": self.holds, "wrong_steps": self.wrong_steps, "undecided_steps": self.undecided_steps,
-                "conclusion": self.conclusion, "compensating": self.compensating, "notes": list(self.notes),
-                "error": self.error.as_dict() if self.error else None,
-                "steps": [{"number": s.number, "latex": s.latex, **s.verdict.as_dict()} for s in self.steps]}
+        return {
+            "holds": self.holds,
+            "wrong_steps": self.wrong_steps,
+            "undecided_steps": self.undecided_steps,
+            "conclusion": self.conclusion,
+            "compensating": self.compensating,
+            "notes": list(self.notes),
+            "error": self.error.as_dict() if self.error else None,
+            "steps": [{"number": s.number, "latex": s.latex, **s.verdict.as_dict()} for s in self.steps],
+        }
 
     def __str__(self) -> str:
         if self.error:
@@ -229,7 +252,13 @@ class Claim:
         def go(node: Node, bound: frozenset[str]) -> None:
             if isinstance(node, Index) and node.var and node.var != "T" and node.var not in bound:
                 out[node.var] = None
-            if isinstance(node, Sym) and not node.sub and node.name in INDEX_NAMES and node.name not in ("T", *taken) and node.name not in bound:
+            if (
+                isinstance(node, Sym)
+                and not node.sub
+                and node.name in INDEX_NAMES
+                and node.name not in ("T", *taken)
+                and node.name not in bound
+            ):
                 out[node.name] = None
             if isinstance(node, Big):
                 for limit in (node.low, node.high):
@@ -264,10 +293,28 @@ class Claim:
                 if names or extra == 0:
                     continue
                 raise
-            if names and any("is no density" in x or "is not defined in the setting" in x and "taking it for" in x for x in g.lints):
+            if names and any(
+                "is no density" in x or ("is not defined in the setting" in x and "taking it for" in x) for x in g.lints
+            ):
                 continue
-            out.append(Instance(T, indices, left, right, free_left | g.free, free_left, frozenset(g.free), tuple(g.lints), tuple(g.notes),
-                                extra, g.used_bare_law, g.used_bare_kl, g.used_index_value, g.used_division))
+            out.append(
+                Instance(
+                    T,
+                    indices,
+                    left,
+                    right,
+                    free_left | g.free,
+                    free_left,
+                    frozenset(g.free),
+                    tuple(g.lints),
+                    tuple(g.notes),
+                    extra,
+                    g.used_bare_law,
+                    g.used_bare_kl,
+                    g.used_index_value,
+                    g.used_division,
+                )
+            )
             if len(out) > MAX_INSTANCES:
                 raise NotDecidable(f"more than {MAX_INSTANCES} combinations of free indices")
         return out
@@ -294,9 +341,15 @@ def _number(node: Node, indices: dict[str, int], T: int) -> int | None:
 
 def _is_condition(chain: Chain) -> bool:
     """t >= 2 and the like: only indices and numbers."""
-    return bool(chain.relations) and any(isinstance(n, Sym) and n.name in INDEX_NAMES and n.name != "T" for t in chain.terms for n in walk(t)) and all(
-        isinstance(n, Num | Neg | Add) or isinstance(n, Sym) and n.name in INDEX_NAMES and not n.sub and not n.marks
-        for t in chain.terms for n in walk(t))
+    return (
+        bool(chain.relations)
+        and any(isinstance(n, Sym) and n.name in INDEX_NAMES and n.name != "T" for t in chain.terms for n in walk(t))
+        and all(
+            isinstance(n, Num | Neg | Add) or (isinstance(n, Sym) and n.name in INDEX_NAMES and not n.sub and not n.marks)
+            for t in chain.terms
+            for n in walk(t)
+        )
+    )
 
 
 def _holds(chain: Chain, indices: dict[str, int], T: int) -> bool:
@@ -354,8 +407,13 @@ def decide(claim: Claim, explaining: bool = True) -> Verdict:
     if claim.relation in (":=", "=:"):
         claim = replace(claim, relation="=")
     if claim.relation in ("~", "->", "~=", "!=", "propto"):
-        what = {"~": "\"distributed as\" is no equation; write the density", "~=": "an approximation is no claim that can be decided",
-                "->": "a limit is beyond this setting", "!=": "\"not equal\" is not decided", "propto": "\"proportional\" is not decided"}
+        what = {
+            "~": '"distributed as" is no equation; write the density',
+            "~=": "an approximation is no claim that can be decided",
+            "->": "a limit is beyond this setting",
+            "!=": '"not equal" is not decided',
+            "propto": '"proportional" is not decided',
+        }
         return Verdict("undecided", reason=what[claim.relation])
     try:
         first = _reading(claim, explaining)
@@ -364,7 +422,9 @@ def decide(claim: Claim, explaining: bool = True) -> Verdict:
         if flags["bare"] and flags["averages"]:
             others.append((replace(claim, joint=True), "E_q over x_0 as well", "E_q given x_0"))
         if flags["bare_kl"]:
-            others.append((replace(claim, prior=True), "the right law of the KL as a prior", "the right law of the KL as a posterior"))
+            others.append(
+                (replace(claim, prior=True), "the right law of the KL as a prior", "the right law of the KL as a posterior")
+            )
         for other, name, usual in others:
             second, _ = _reading(other, False)
             if second.kind == verdict.kind or second.kind == "undecided":
@@ -373,8 +433,12 @@ def decide(claim: Claim, explaining: bool = True) -> Verdict:
                 continue
             if verdict.kind == "undecided" and second.kind == "refuted":
                 continue
-            return Verdict("undecided", reason=f"the answer depends on a reading: with {usual} it is {verdict.kind}, with {name} it is {second.kind}; "
-                                               "write the law out", notes=verdict.notes)
+            return Verdict(
+                "undecided",
+                reason=f"the answer depends on a reading: with {usual} it is {verdict.kind}, with {name} it is {second.kind}; "
+                "write the law out",
+                notes=verdict.notes,
+            )
         return verdict
     except NotDecidable as e:
         return Verdict("undecided", reason=str(e))
@@ -395,15 +459,19 @@ def _reading(claim: Claim, explaining: bool) -> tuple[Verdict, dict]:
         if not instances:
             deep = [i for T in range(5, 9) for i in claim.instances(T)] if setting.indexed else []
             if not deep:
-                raise NotDecidable("the statement uses variables that do not exist in the setting "
-                                   f"{setting.name}, for any T up to 8")
+                raise NotDecidable(
+                    f"the statement uses variables that do not exist in the setting {setting.name}, for any T up to 8"
+                )
             instances = deep
         else:
             extra_note = "the statement uses variables beyond those of the setting (an index runs too far)"
     lints = tuple(dict.fromkeys(x for i in instances for x in i.lints))
     notes = tuple(dict.fromkeys(x for i in instances for x in i.notes))
-    flags = {"bare": any(i.bare for i in instances), "bare_kl": any(i.bare_kl for i in instances),
-             "averages": not setting_observed(setting) and not any(_seen_free(i, claim) for i in instances)}
+    flags = {
+        "bare": any(i.bare for i in instances),
+        "bare_kl": any(i.bare_kl for i in instances),
+        "averages": not setting_observed(setting) and not any(_seen_free(i, claim) for i in instances),
+    }
     for i in instances:
         i.form = claim.difference(i)
     open_ = [i for i in instances if i.form]
@@ -436,7 +504,9 @@ def _reading(claim: Claim, explaining: bool) -> tuple[Verdict, dict]:
             cex = _refute(claim, i, weak, lints, thorough=True)
             if cex:
                 return _refuted(claim, i, cex, lints, extra_note, explaining), flags
-        return Verdict("undecided", reason="no certificate was found for the inequality, and no counterexample", notes=notes), flags
+        return Verdict(
+            "undecided", reason="no certificate was found for the inequality, and no counterexample", notes=notes
+        ), flags
     certificate, proved_for = found
     if relation in (">", "<"):
         return _strict(claim, open_[0], lints, certificate), flags
@@ -467,15 +537,24 @@ def _with_lints(verdict: Verdict, lints: tuple[str, ...], extra_note: str) -> Ve
     return Verdict("undecided", reason=f"{text}. (Read generously, the line would hold.)", notes=verdict.notes)
 
 
-def _refute(claim: Claim, i: Instance, relation: str, lints: tuple, thorough: bool, quick: bool = False) -> Counterexample | None:
+def _refute(
+    claim: Claim, i: Instance, relation: str, lints: tuple, thorough: bool, quick: bool = False
+) -> Counterexample | None:
     model = _model(claim.setting, i.T, "", i.extra)
     r = Refuter(model, i.left, i.right, i.free, relation, i.at, formal=bool(lints))
     weights = r.search(thorough=thorough)
     return r.exact(weights) if weights is not None else None
 
 
-def _proved(claim: Claim, kind: str, instances: list[Instance], notes: tuple, explaining: bool, proved_for: str | None = None,
-            certificate: str = "") -> Verdict:
+def _proved(
+    claim: Claim,
+    kind: str,
+    instances: list[Instance],
+    notes: tuple,
+    explaining: bool,
+    proved_for: str | None = None,
+    certificate: str = "",
+) -> Verdict:
     setting = claim.setting
     if proved_for is None:
         proved_for = ""
@@ -527,8 +606,10 @@ def _refuted(claim: Claim, i: Instance, cex: Counterexample, lints: tuple, extra
         only = sorted(v for v in mine - other)
         if only and len(reasons) < 4 and not isinstance(claim.right, Num):
             names = ", ".join(shown(v) for v in only)
-            reasons.append(f"{names} {'is' if len(only) == 1 else 'are'} free on the {side} only (an expectation or a sum over "
-                           f"{'it' if len(only) == 1 else 'them'} may be missing)")
+            reasons.append(
+                f"{names} {'is' if len(only) == 1 else 'are'} free on the {side} only (an expectation or a sum over "
+                f"{'it' if len(only) == 1 else 'them'} may be missing)"
+            )
     model = _model(claim.setting, i.T, "", i.extra)
     if claim.relation == "=":
         reasons += explain.ratio(model, _normaliser(claim.setting, i.T, "", i.extra), i)
@@ -568,8 +649,10 @@ def _bounded(claim: Claim, relation: str, open_: list[Instance], instances: list
         texts[f"{where}: {gap}" if where else gap] = None
     lengths = sorted({i.T for i in instances})
     body = "; ".join(list(texts)[:4])
-    return (f"the gap is {body}" if not setting.indexed else f"the gap is, for {body}",
-            "T = " + ", ".join(map(str, lengths)) if setting.indexed else "")
+    return (
+        f"the gap is {body}" if not setting.indexed else f"the gap is, for {body}",
+        "T = " + ", ".join(map(str, lengths)) if setting.indexed else "",
+    )
 
 
 def _general(claim: Claim, relation: str, proof: list[tuple[Fraction, Elemental]], i: Instance) -> tuple[str, str] | None:
@@ -590,7 +673,7 @@ def _general(claim: Claim, relation: str, proof: list[tuple[Fraction, Elemental]
                 out.add((base, -1, tag))
                 continue
             for k in mine:
-                if k < 2 or k == 2 and start == 1:
+                if k < 2 or (k == 2 and start == 1):
                     out.add((base, k, tag))
             if 2 in mine and start == 0:  # 2 is T - 1 or part of a run
                 if 3 in mine or 1 in mine or 0 in mine:
@@ -649,15 +732,24 @@ def _strict_equal(claim: Claim, i: Instance, lints: tuple) -> Verdict:
     model = _model(claim.setting, i.T, "", i.extra)
     r = Refuter(model, i.left, i.right, i.free, claim.relation, i.at)
     weights = random_weights(model, 2, 1, np.random.default_rng(0), (1, 2, 3))
-    return Verdict("refuted", reason="; ".join([*lints, "both sides are always equal, so the strict inequality never holds"]),
-                   counterexample=r.exact(weights, strict_fails=True))
+    return Verdict(
+        "refuted",
+        reason="; ".join([*lints, "both sides are always equal, so the strict inequality never holds"]),
+        counterexample=r.exact(weights, strict_fails=True),
+    )
 
 
 def _swap_letter(g: Ground) -> Ground:
     if g[0] == "d":
         return ("d", "p", g[2], g[3])
-    return tuple(_swap_letter(x) if isinstance(x, tuple) and x and isinstance(x[0], str) and x[0] in _KINDS else
-                 tuple(_swap_letter(y) for y in x) if g[0] in ("add", "mul") and isinstance(x, tuple) else x for x in g)
+    return tuple(
+        _swap_letter(x)
+        if isinstance(x, tuple) and x and isinstance(x[0], str) and x[0] in _KINDS
+        else tuple(_swap_letter(y) for y in x)
+        if g[0] in ("add", "mul") and isinstance(x, tuple)
+        else x
+        for x in g
+    )
 
 
 _KINDS = {"num", "d", "add", "mul", "div", "pow", "log", "exp", "sum"}
@@ -668,8 +760,11 @@ def _strict(claim: Claim, i: Instance, lints: tuple, certificate: str) -> Verdic
     model = _model(claim.setting, i.T, "", i.extra)
     n = _normaliser(claim.setting, i.T, "", i.extra)
     if plus(n.form(_swap_letter(i.left)), n.form(_swap_letter(i.right)), Fraction(-1)):
-        return Verdict("undecided", reason="the inequality without strictness is proved; whether equality can occur was not decided",
-                       certificate=certificate)
+        return Verdict(
+            "undecided",
+            reason="the inequality without strictness is proved; whether equality can occur was not decided",
+            certificate=certificate,
+        )
     weights = random_weights(model, 2, 1, np.random.default_rng(0), (1, 2, 3))
     world = World(model, weights, exact=True)
     for slot, parents in model.parents["q"].items():
@@ -681,8 +776,13 @@ def _strict(claim: Claim, i: Instance, lints: tuple, certificate: str) -> Verdic
     r = Refuter(model, i.left, i.right, i.free, claim.relation, i.at)
     world = World(model, weights, exact=True)
     r.gap = lambda w: np.zeros((1, *([2] * len(r.free))))  # type: ignore[method-assign]
-    return Verdict("refuted", reason="; ".join([*lints, "equality occurs (for instance where q is the posterior of p), so the inequality is not strict"]),
-                   counterexample=r.exact(weights, strict_fails=True))
+    return Verdict(
+        "refuted",
+        reason="; ".join(
+            [*lints, "equality occurs (for instance where q is the posterior of p), so the inequality is not strict"]
+        ),
+        counterexample=r.exact(weights, strict_fails=True),
+    )
 
 
 # ---------------------------------------------------------------------------------------------- the closed forms
@@ -699,7 +799,7 @@ class Numbers:
 
     def __str__(self) -> str:
         table = "\n".join(f"  {k} = {v}" for k, v in self.where.items())
-        return f"{table}\n  left side  = {self.left}\n  right side = {self.right}\nso \"{self.relation}\" fails"
+        return f'{table}\n  left side  = {self.left}\n  right side = {self.right}\nso "{self.relation}" fails'
 
 
 def _closed_form(left: Node, relation: str, right: Node, explaining: bool) -> Verdict:
@@ -766,7 +866,9 @@ def _judged(reading: Reading, setting: Setting | None, explaining: bool) -> list
                 verdict = _closed_form(left, relation, right, explaining)
             else:
                 verdict = _defined(left, relation, right, setting, definitions, total > 1) or decide(
-                    Claim(setting, _substitute(left, definitions), relation, _substitute(right, definitions), conditions), explaining)
+                    Claim(setting, _substitute(left, definitions), relation, _substitute(right, definitions), conditions),
+                    explaining,
+                )
             where = chain.where[k] if k < len(chain.where) else (1, 1)
             steps.append(Step(len(steps) + 1, text, replace(verdict, reading=text, setting=name), where))
     return steps
@@ -780,11 +882,13 @@ def _defined(left: Node, relation: str, right: Node, setting: Setting, definitio
     for side, other in ((left, right), (right, left)):
         if not isinstance(side, Sym | Apply) or _known(side, setting) or _key(side) in definitions:
             continue
-        if relation == (":=" if side is left else "=:") or relation == "=" and several:
+        if relation == (":=" if side is left else "=:") or (relation == "=" and several):
             definitions[_key(side)] = definitions[side] = other
             return Verdict("identity", reason=f"taken as the definition of {latex(side)}")
         if relation == "=":
-            return Verdict("undecided", reason=f"{latex(side)} is not known in the setting {setting.name}; to define it, write :=")
+            return Verdict(
+                "undecided", reason=f"{latex(side)} is not known in the setting {setting.name}; to define it, write :="
+            )
     return None
 
 
@@ -826,8 +930,14 @@ def _combined(steps: list[Step]) -> Verdict:
     one = lambda field_: tuple(dict.fromkeys(x for s in steps for x in getattr(s.verdict, field_)))  # noqa: E731
     ranges = list(dict.fromkeys(s.verdict.proved_for for s in steps if s.verdict.proved_for))
     weakest = next((r for r in ranges if r != "all T"), ranges[0] if ranges else "")
-    return Verdict(kind, reason=f"all {len(steps)} relations hold", assumptions=one("assumptions"), proved_for=weakest,
-                   certificate="; ".join(f"{s.number}: {s.verdict.certificate}" for s in steps if s.verdict.certificate), notes=one("notes"))
+    return Verdict(
+        kind,
+        reason=f"all {len(steps)} relations hold",
+        assumptions=one("assumptions"),
+        proved_for=weakest,
+        certificate="; ".join(f"{s.number}: {s.verdict.certificate}" for s in steps if s.verdict.certificate),
+        notes=one("notes"),
+    )
 
 
 def judge_derivation(latex_text: str, setting: str | Setting = "vae") -> Derivation:
@@ -855,7 +965,7 @@ def combine(relations: list[str]) -> str | None:
     strict = any(r in (">", "<") for r in relations)
     up = any(r in (">=", ">") for r in relations)
     down = any(r in ("<=", "<") for r in relations)
-    if up and down or any(r not in ("=", ":=", "=:", ">=", "<=", ">", "<") for r in relations):
+    if (up and down) or any(r not in ("=", ":=", "=:", ">=", "<=", ">", "<") for r in relations):
         return None
     return (">" if strict else ">=") if up else ("<" if strict else "<=") if down else "="
 
@@ -864,7 +974,7 @@ def _conclusion(chains: list[Chain], steps: tuple[Step, ...], decide_end) -> tup
     """What each chain as a whole proves, and whether wrong steps cancel out."""
     out, at, compensating = [], 0, False
     for chain in chains:
-        mine = steps[at:at + len(chain.relations)]
+        mine = steps[at : at + len(chain.relations)]
         at += len(chain.relations)
         if _is_condition(chain):
             continue
@@ -874,20 +984,31 @@ def _conclusion(chains: list[Chain], steps: tuple[Step, ...], decide_end) -> tup
         unknown = [s.number for s in mine if s.kind not in (*ACCEPTED, "refuted")]
         ends = latex(Chain((first, last), (claimed,))) if claimed else ""
         if not wrong and not unknown:
-            out.append(f"proved: {ends}" if claimed else "every step holds, but the relations point both ways: nothing follows for the ends")
+            out.append(
+                f"proved: {ends}"
+                if claimed
+                else "every step holds, but the relations point both ways: nothing follows for the ends"
+            )
             continue
-        which = f"step{'s' if len(wrong) > 1 else ''} {', '.join(map(str, wrong))} {'are' if len(wrong) > 1 else 'is'} wrong" if wrong else \
-            f"step {', '.join(map(str, unknown))} could not be decided"
+        which = (
+            f"step{'s' if len(wrong) > 1 else ''} {', '.join(map(str, wrong))} {'are' if len(wrong) > 1 else 'is'} wrong"
+            if wrong
+            else f"step {', '.join(map(str, unknown))} could not be decided"
+        )
         if claimed and len(chain.relations) > 1:
             end = decide_end(first, claimed, last)
             if end.accepted and wrong:
                 compensating = compensating or len(wrong) > 1
-                out.append(f"{which}, yet the end result is true: {ends}" + ("; the errors compensate" if len(wrong) > 1 else ""))
+                out.append(
+                    f"{which}, yet the end result is true: {ends}" + ("; the errors compensate" if len(wrong) > 1 else "")
+                )
                 continue
             if end.kind == "refuted":
                 weaker = next((r for r in (">=", "<=") if claimed == "=" and decide_end(first, r, last).accepted), None)
-                out.append(f"{which}, and the end result is false" +
-                           (f" (true is {latex(Chain((first, last), (weaker,)))})" if weaker else ""))
+                out.append(
+                    f"{which}, and the end result is false"
+                    + (f" (true is {latex(Chain((first, last), (weaker,)))})" if weaker else "")
+                )
                 continue
         out.append(f"{which}: nothing follows for the ends of the chain")
     return "; ".join(out), compensating
@@ -909,7 +1030,9 @@ def _plain(node: Node) -> Node:
 def _occurs(part: str, nodes: list[Node]) -> bool:
     if part in _KIND_NAMES:
         for n in nodes:
-            if type(n).__name__ == _KIND_NAMES[part] and (part not in ("log", "prod", "sum") or getattr(n, "name", getattr(n, "kind", "")) == part):
+            if type(n).__name__ == _KIND_NAMES[part] and (
+                part not in ("log", "prod", "sum") or getattr(n, "name", getattr(n, "kind", "")) == part
+            ):
                 return True
         return False
     want = _plain(read(part + " = 0").chains[0].terms[0])

@@ -83,8 +83,11 @@ def rename_factor(f: Factor, names: dict[Var, Var]) -> Factor:
 
 def _rename(term: Term, names: dict[Var, Var]) -> Term:
     bound, mono, logs = term
-    return (frozenset(names.get(v, v) for v in bound), frozenset((rename_factor(f, names), e) for f, e in mono),
-            frozenset((rename_factor(f, names), e) for f, e in logs))
+    return (
+        frozenset(names.get(v, v) for v in bound),
+        frozenset((rename_factor(f, names), e) for f, e in mono),
+        frozenset((rename_factor(f, names), e) for f, e in logs),
+    )
 
 
 def order(x) -> tuple:
@@ -107,8 +110,10 @@ class Normaliser:
     def marginal(self, letter: str, variables: frozenset[Var]) -> dict[Factor, int]:
         """The marginal of these variables, split by independence."""
         by_slot = {v[:2]: v for v in variables}
-        return {("m", letter, frozenset(by_slot[s] for s in part)): e
-                for part, e in self.model.canon(letter, frozenset(by_slot)).items()}
+        return {
+            ("m", letter, frozenset(by_slot[s] for s in part)): e
+            for part, e in self.model.canon(letter, frozenset(by_slot)).items()
+        }
 
     def density(self, letter: str, args: frozenset[Var], given: frozenset[Var]) -> dict[Factor, int]:
         out = self.marginal(letter, args | given)
@@ -180,14 +185,23 @@ class Normaliser:
         if not a:
             raise NotDecidable("a division by zero")
         if len(a) == 1:
-            ((bound, mono, logs), c), = a.items()
+            (((bound, mono, logs), c),) = a.items()
             if not bound and not logs:
                 return {(frozenset(), frozenset((f, -e) for f, e in mono), frozenset()): 1 / c}
             if not logs:
                 outside, inside = self.outside(bound, mono)
-                return {(frozenset(), frozenset([*((f, -e) for f, e in outside),
-                                                 (("o", "val", frozenset([((bound, inside, logs), Fraction(1))])), -1)]),
-                         frozenset()): 1 / c}
+                return {
+                    (
+                        frozenset(),
+                        frozenset(
+                            [
+                                *((f, -e) for f, e in outside),
+                                (("o", "val", frozenset([((bound, inside, logs), Fraction(1))])), -1),
+                            ]
+                        ),
+                        frozenset(),
+                    ): 1 / c
+                }
         return {(frozenset(), frozenset([(("o", "val", frozenset(a.items())), -1)]), frozenset()): Fraction(1)}
 
     def outside(self, bound: frozenset, mono: frozenset) -> tuple[list, frozenset]:
@@ -199,7 +213,7 @@ class Normaliser:
             raise NotDecidable("the logarithm of zero")
         if len(a) > 1:
             return {_log_term(("o", "val", frozenset(a.items()))): Fraction(1)}
-        ((bound, mono, logs), c), = a.items()
+        (((bound, mono, logs), c),) = a.items()
         if logs:
             return {_log_term(("o", "val", frozenset(a.items()))): Fraction(1)}
         if c < 0:
@@ -220,7 +234,7 @@ class Normaliser:
         for (bound, weight, logs), c in a.items():
             if bound or weight or len(logs) != 1 or c.denominator != 1:
                 return {(frozenset(), frozenset([(("o", "exp", frozenset(a.items())), 1)]), frozenset()): Fraction(1)}
-            (f, power), = logs
+            ((f, power),) = logs
             if power != 1:
                 return {(frozenset(), frozenset([(("o", "exp", frozenset(a.items())), 1)]), frozenset()): Fraction(1)}
             if f[0] == "n":
@@ -277,8 +291,10 @@ class Normaliser:
         for pick in product(*choices):
             names = {v: (v[0], v[1], f"*{height}.{i}") for vs in pick for i, v in enumerate(vs)}
             # two steps, so that a permutation of existing names cannot collide
-            candidate = _rename(_rename(term, {v: (v[0], v[1], f"#t{v[2]}") for v in names}),
-                                {(v[0], v[1], f"#t{v[2]}"): w for v, w in names.items()})
+            candidate = _rename(
+                _rename(term, {v: (v[0], v[1], f"#t{v[2]}") for v in names}),
+                {(v[0], v[1], f"#t{v[2]}"): w for v, w in names.items()},
+            )
             if len(choices) == sum(len(vs) for vs in by_slot.values()):
                 return candidate
             if best is None or order(candidate) < order(best):
@@ -320,9 +336,27 @@ def _primes(c: Fraction) -> dict[int, int]:
 class Elemental:
     """A quantity that is never negative: E KL(law(A | B, given) || other(A | C)), or a Jensen gap."""
 
-    def __init__(self, form: Form, letter: str, a: frozenset[Var], b: frozenset[Var], given: frozenset[Var], other: str,
-                 c: frozenset[Var], jensen: str = ""):
-        self.form, self.letter, self.a, self.b, self.given, self.other, self.c, self.jensen = form, letter, a, b, given, other, c, jensen
+    def __init__(
+        self,
+        form: Form,
+        letter: str,
+        a: frozenset[Var],
+        b: frozenset[Var],
+        given: frozenset[Var],
+        other: str,
+        c: frozenset[Var],
+        jensen: str = "",
+    ):
+        self.form, self.letter, self.a, self.b, self.given, self.other, self.c, self.jensen = (
+            form,
+            letter,
+            a,
+            b,
+            given,
+            other,
+            c,
+            jensen,
+        )
 
     def text(self) -> str:
         if self.jensen:
@@ -385,7 +419,11 @@ class Bounds:
             letter, given = law
             blocked = {v[:2] for v in free}
             bound_slots = {v[:2] for b, m, _ in target for v in b if m}
-            hidden = frozenset((*s, "!") for s in self.model.slots if s not in {g[:2] for g in given} and (s not in blocked or s in bound_slots))
+            hidden = frozenset(
+                (*s, "!")
+                for s in self.model.slots
+                if s not in {g[:2] for g in given} and (s not in blocked or s in bound_slots)
+            )
             outer = [v for v in free if v[:2] not in {h[:2] for h in hidden}]
             names = sorted(hidden, key=lambda v: (v[1], v[0]))
             pieces: list[tuple[frozenset, frozenset]] = []
@@ -401,8 +439,11 @@ class Bounds:
                 self.expected(law, hidden, left, base, 1)
                 conditions = sorted(b | frozenset(outer) | given)
                 tails = (conditions,) if len(a) > 1 else None
-                subsets = [frozenset(c) for k in range(len(conditions), -1, -1) for c in combinations(conditions, k)] \
-                    if tails is None else [b | given | frozenset(outer), b | given, b, b | (given & frozenset(outer))]
+                subsets = (
+                    [frozenset(c) for k in range(len(conditions), -1, -1) for c in combinations(conditions, k)]
+                    if tails is None
+                    else [b | given | frozenset(outer), b | given, b, b | (given & frozenset(outer))]
+                )
                 for c in subsets:
                     for other in "pq":
                         if len({v[:2] for v in a | c}) != len(a | c):
@@ -423,7 +464,7 @@ class Bounds:
         out: list[Elemental] = []
         inner = {f for _, _, logs in target for f, _ in logs if f[0] == "o" and f[1] == "val" and len(f[2]) == 1}
         for f in sorted(inner, key=order):
-            ((bound, mono, logs), _c), = f[2]
+            (((bound, mono, logs), _c),) = f[2]
             if logs or not bound or any(g[0] != "m" for g, _ in mono):
                 continue
             outside = factor_variables(f)
@@ -434,13 +475,27 @@ class Bounds:
                     law = self.n.density(letter, bound, given)
                     form: Form = {_log_term(f): Fraction(1)}
                     for g, e in [*mono, *((k, -v) for k, v in law.items())]:
-                        term = (bound, frozenset(law.items()), frozenset([(g, 1)])) if factor_variables(g) & bound else _log_term(g)
+                        term = (
+                            (bound, frozenset(law.items()), frozenset([(g, 1)]))
+                            if factor_variables(g) & bound
+                            else _log_term(g)
+                        )
                         _put(form, self.n.settled(term) if term[0] else term, Fraction(-e))
                     if len(form) > 1:
                         names = ", ".join(shown(v) for v in sorted(bound))
                         cond = ", ".join(shown(v) for v in sorted(given))
-                        out.append(Elemental(form, letter, bound, frozenset(), given, letter, frozenset(),
-                                             f"Jensen gap of log E over {letter}({names}{'|' + cond if cond else ''})"))
+                        out.append(
+                            Elemental(
+                                form,
+                                letter,
+                                bound,
+                                frozenset(),
+                                given,
+                                letter,
+                                frozenset(),
+                                f"Jensen gap of log E over {letter}({names}{'|' + cond if cond else ''})",
+                            )
+                        )
         return out
 
     def prove(self, target: Form) -> list[tuple[Fraction, Elemental]] | None:

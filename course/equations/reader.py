@@ -14,17 +14,36 @@ How far operators reach, where LaTeX itself does not say (the reading is printed
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from functools import cache
 from pathlib import Path
 
-from lark import Lark, Token, Transformer, v_args
+from lark import Lark, Token, Transformer
 from lark.exceptions import UnexpectedInput, UnexpectedToken, VisitError
 from lark.lexer import Lexer
 
 from course.equations.tree import (
-    KL, Add, Apply, Big, Chain, Density, Div, Expect, Func, Grad, Index, Info, Integral, Law, Mul, Neg, Node, Normal, Num, Pow,
-    Range, Sym, walk,
+    KL,
+    Add,
+    Apply,
+    Big,
+    Chain,
+    Density,
+    Div,
+    Expect,
+    Func,
+    Grad,
+    Index,
+    Info,
+    Integral,
+    Law,
+    Mul,
+    Neg,
+    Node,
+    Normal,
+    Num,
+    Pow,
+    Sym,
+    walk,
 )
 from course.equations.words import ReadError, Word, words
 
@@ -69,16 +88,71 @@ class _Words(Lexer):
 
 
 SHOWN = {
-    "SYM": "a symbol", "NUM": "a number", "DENS": "a density", "DENSOPEN": "a density", "LPAR": "a bracket", "RPAR": "a closing bracket",
-    "REL": "a relation", "SIM": r"\sim", "SIGN": "+ or -", "SLASH": "/", "TIMES": r"\cdot", "LOG": r"\log", "EXP": r"\exp",
-    "BIG": r"\sum or \prod", "INTPRE": "an integral", "INTOPEN": "an integral", "EXPECT": r"\mathbb{E}", "KLOPEN": "a KL divergence",
-    "KLSEP": r"\|", "FRAC": r"\frac", "SQRT": r"\sqrt", "NORMOPEN": "a norm", "NORMCLOSE": r"\|", "NORMALOPEN": r"\mathcal{N}(",
-    "APPLYOPEN": "a function", "GRAD": r"\nabla", "COMMA": ",", "SEMI": ";", "BAR": "|", "ROW": "a new row", "GCLOSE": "}",
-    "RSUB": "} of the subscript", "MEASURE": "a measure such as dz", "INFOOPEN": "an entropy", "SUP": "^", "$END": "the end",
-    "OPT": r"\max", "KLMACRO": "a KL divergence", "GOPEN": "{", "LSUB": "_",
+    "SYM": "a symbol",
+    "NUM": "a number",
+    "DENS": "a density",
+    "DENSOPEN": "a density",
+    "LPAR": "a bracket",
+    "RPAR": "a closing bracket",
+    "REL": "a relation",
+    "SIM": r"\sim",
+    "SIGN": "+ or -",
+    "SLASH": "/",
+    "TIMES": r"\cdot",
+    "LOG": r"\log",
+    "EXP": r"\exp",
+    "BIG": r"\sum or \prod",
+    "INTPRE": "an integral",
+    "INTOPEN": "an integral",
+    "EXPECT": r"\mathbb{E}",
+    "KLOPEN": "a KL divergence",
+    "KLSEP": r"\|",
+    "FRAC": r"\frac",
+    "SQRT": r"\sqrt",
+    "NORMOPEN": "a norm",
+    "NORMCLOSE": r"\|",
+    "NORMALOPEN": r"\mathcal{N}(",
+    "APPLYOPEN": "a function",
+    "GRAD": r"\nabla",
+    "COMMA": ",",
+    "SEMI": ";",
+    "BAR": "|",
+    "ROW": "a new row",
+    "GCLOSE": "}",
+    "RSUB": "} of the subscript",
+    "MEASURE": "a measure such as dz",
+    "INFOOPEN": "an entropy",
+    "SUP": "^",
+    "$END": "the end",
+    "OPT": r"\max",
+    "KLMACRO": "a KL divergence",
+    "GOPEN": "{",
+    "LSUB": "_",
 }
-_STARTS = {"SYM", "NUM", "DENS", "DENSOPEN", "LPAR", "LOG", "EXP", "BIG", "INTPRE", "INTOPEN", "EXPECT", "KLOPEN", "FRAC", "SQRT",
-           "NORMOPEN", "NORMALOPEN", "APPLYOPEN", "GRAD", "INFOOPEN", "OPT", "KLMACRO", "GOPEN"}
+_STARTS = {
+    "SYM",
+    "NUM",
+    "DENS",
+    "DENSOPEN",
+    "LPAR",
+    "LOG",
+    "EXP",
+    "BIG",
+    "INTPRE",
+    "INTOPEN",
+    "EXPECT",
+    "KLOPEN",
+    "FRAC",
+    "SQRT",
+    "NORMOPEN",
+    "NORMALOPEN",
+    "APPLYOPEN",
+    "GRAD",
+    "INFOOPEN",
+    "OPT",
+    "KLMACRO",
+    "GOPEN",
+}
 
 
 def _unexpected(error: UnexpectedToken) -> ReadError:
@@ -121,7 +195,9 @@ def read_statement(latex: str) -> Chain:
     chains = read(latex).chains
     if len(chains) != 1:
         line, column = chains[1].where[0] if chains[1].where else (1, 1)
-        raise ReadError(f"one statement was expected, {len(chains)} were found", line, column, ("one statement",), f"{len(chains)}")
+        raise ReadError(
+            f"one statement was expected, {len(chains)} were found", line, column, ("one statement",), f"{len(chains)}"
+        )
     return chains[0]
 
 
@@ -152,6 +228,7 @@ def _mentions(node: Node, var: str) -> bool:
     if isinstance(node, Index) and node.var == var:
         return True
     from course.equations.tree import children
+
     return any(_mentions(child, var) for child in children(node))
 
 
@@ -194,7 +271,12 @@ class _Fold:
             if index is not None and factors:
                 mark = self.i
                 following = self.factor(stop)
-                if not _mentions(following, index) or item.kind in ("big", "int", "expect") and item.kind == "big" and not _mentions(following, index):
+                if (
+                    not _mentions(following, index)
+                    or (item.kind in ("big", "int", "expect")
+                    and item.kind == "big"
+                    and not _mentions(following, index))
+                ):
                     self.i = mark
                     break
                 factors.append(following)
@@ -299,8 +381,16 @@ class _Build(Transformer):
         head, powers = parts[0], tuple(p.node for p in parts[1:] if isinstance(p, _Power))
         if isinstance(head, Item):
             return replace(head, powers=powers) if powers else head
-        kind = {"SLASH": "slash", "TIMES": "times", "LOG": "log", "EXP": "exp", "OPT": "opt", "BIG": "big", "GRAD": "grad",
-                "INTPRE": "int"}[head.type]
+        kind = {
+            "SLASH": "slash",
+            "TIMES": "times",
+            "LOG": "log",
+            "EXP": "exp",
+            "OPT": "opt",
+            "BIG": "big",
+            "GRAD": "grad",
+            "INTPRE": "int",
+        }[head.type]
         return Item(kind, _word(head).value if kind != "log" else "log", head, powers)
 
     def expect(self, parts):
@@ -347,7 +437,7 @@ class _Build(Transformer):
                 raise _error(parts[0], "mutual information has two groups of variables", "I(x; z)")
             return Item("atom", Info("H", inner.letter, (inner.args,), inner.given, True), parts[0])
         groups, given = inner
-        if sym.name == "H" and len(groups) != 1 or sym.name == "I" and len(groups) != 2:
+        if (sym.name == "H" and len(groups) != 1) or (sym.name == "I" and len(groups) != 2):
             raise _error(parts[0], f"{sym.name} of {len(groups)} groups of variables", "H(x) or I(x; z)")
         return Item("atom", Info(sym.name, letter, tuple(tuple(g) for g in groups), tuple(given)), parts[0])
 
@@ -463,7 +553,7 @@ def _dist(parts) -> Node:
     out: list[Node] = []
     piece: list = []
     for p in [*parts, None]:
-        if p is None or isinstance(p, Token) and p.type in ("DENS", "DENSOPEN", "NORMALOPEN"):
+        if p is None or (isinstance(p, Token) and p.type in ("DENS", "DENSOPEN", "NORMALOPEN")):
             if piece:
                 out.append(_normal(piece) if piece[0].type == "NORMALOPEN" else _density(piece))
             piece = []

@@ -76,7 +76,9 @@ class Setting:
                     for i in range(value(low, env, T), value(high, env, T) + 1):
                         go(body, {**env, var: i})
                 case Density(_, args, given):
-                    out.append((tuple(s for a in args for s in slots(a, env, T)), tuple(s for g in given for s in slots(g, env, T))))
+                    out.append(
+                        (tuple(s for a in args for s in slots(a, env, T)), tuple(s for g in given for s in slots(g, env, T)))
+                    )
                 case _:
                     raise ValueError(f"setting {self.name}: the law of {letter} must be a product of densities")
 
@@ -120,10 +122,13 @@ class Model:
         self.setting, self.T, self.forget, self.extra = setting, T, forget, extra
         factors = {letter: setting.factors(letter, T + extra) for letter in "pq"}
         with_law = {letter: [s for args, _ in f for s in args] for letter, f in factors.items()}
-        everything = list(dict.fromkeys([*with_law["p"], *with_law["q"], *(s for f in factors.values() for _, g in f for s in g)]))
+        everything = list(
+            dict.fromkeys([*with_law["p"], *with_law["q"], *(s for f in factors.values() for _, g in f for s in g)])
+        )
         self.slots: list[Slot] = sorted(everything, key=lambda s: (s[1], s[0]))
         self.observed: dict[str, tuple[Slot, ...]] = {
-            letter: tuple(s for s in self.slots if s not in with_law[letter]) for letter in "pq"}
+            letter: tuple(s for s in self.slots if s not in with_law[letter]) for letter in "pq"
+        }
         self.parents: dict[str, dict[Slot, tuple[Slot, ...]]] = {}
         for letter in "pq":
             order: list[tuple[Slot, tuple[Slot, ...]]] = []
@@ -212,16 +217,42 @@ class Model:
 _CHAIN_ELBO = r"\mathbb{E}_{q(z_{1:T}|x)}\left[\log \frac{p(x, z_{1:T})}{q(z_{1:T}|x)}\right]"
 _DIFFUSION_ELBO = r"\mathbb{E}_{q(x_{1:T}|x_0)}\left[\log \frac{p(x_{0:T})}{q(x_{1:T}|x_0)}\right]"
 
-settings: dict[str, Setting] = {s.name: s for s in (
-    Setting("vae", p="p(x, z)", q="q(z|x)", note="p(x, z) and q(z|x) are arbitrary.",
-            names={"ELBO": r"\mathbb{E}_{q(z|x)}\left[\log \frac{p(x, z)}{q(z|x)}\right]"}),
-    Setting("hvae", p=r"p(z_T) \prod_{t=2}^T p(z_{t-1}|z_t) \, p(x|z_1)", q=r"q(z_1|x) \prod_{t=2}^T q(z_t|z_{t-1})",
-            names={"ELBO": _CHAIN_ELBO}, note="p runs z_T, ..., z_1, x and q runs x, z_1, ..., z_T, both as Markov chains."),
-    Setting("chain", p=r"p(x, z_{1:T})", q=r"q(z_{1:T}|x)", names={"ELBO": _CHAIN_ELBO},
-            note="p(x, z_{1:T}) and q(z_{1:T}|x) are arbitrary: nothing is Markov."),
-    Setting("diffusion", p=r"p(x_T) \prod_{t=1}^T p(x_{t-1}|x_t)", q=r"q(x_0) \prod_{t=1}^T q(x_t|x_{t-1})",
+settings: dict[str, Setting] = {
+    s.name: s
+    for s in (
+        Setting(
+            "vae",
+            p="p(x, z)",
+            q="q(z|x)",
+            note="p(x, z) and q(z|x) are arbitrary.",
+            names={"ELBO": r"\mathbb{E}_{q(z|x)}\left[\log \frac{p(x, z)}{q(z|x)}\right]"},
+        ),
+        Setting(
+            "hvae",
+            p=r"p(z_T) \prod_{t=2}^T p(z_{t-1}|z_t) \, p(x|z_1)",
+            q=r"q(z_1|x) \prod_{t=2}^T q(z_t|z_{t-1})",
+            names={"ELBO": _CHAIN_ELBO},
+            note="p runs z_T, ..., z_1, x and q runs x, z_1, ..., z_T, both as Markov chains.",
+        ),
+        Setting(
+            "chain",
+            p=r"p(x, z_{1:T})",
+            q=r"q(z_{1:T}|x)",
+            names={"ELBO": _CHAIN_ELBO},
+            note="p(x, z_{1:T}) and q(z_{1:T}|x) are arbitrary: nothing is Markov.",
+        ),
+        Setting(
+            "diffusion",
+            p=r"p(x_T) \prod_{t=1}^T p(x_{t-1}|x_t)",
+            q=r"q(x_0) \prod_{t=1}^T q(x_t|x_{t-1})",
             aliases={"x": "x_0"},
-            names={"ELBO": _DIFFUSION_ELBO, "L_T": r"\mathrm{KL}(q(x_T|x_0) \| p(x_T))", "L_0": r"-\log p(x_0|x_1)",
-                   "L_s": r"\mathrm{KL}(q(x_s|x_{s+1}, x_0) \| p(x_s|x_{s+1}))"},
-            note="q(x_0) is the data, q(x_t|x_{t-1}) the forward chain, p(x_T) and p(x_{t-1}|x_t) the reverse chain."),
-)}
+            names={
+                "ELBO": _DIFFUSION_ELBO,
+                "L_T": r"\mathrm{KL}(q(x_T|x_0) \| p(x_T))",
+                "L_0": r"-\log p(x_0|x_1)",
+                "L_s": r"\mathrm{KL}(q(x_s|x_{s+1}, x_0) \| p(x_s|x_{s+1}))",
+            },
+            note="q(x_0) is the data, q(x_t|x_{t-1}) the forward chain, p(x_T) and p(x_{t-1}|x_t) the reverse chain.",
+        ),
+    )
+}

@@ -10,6 +10,7 @@ upper case of random variables (X_t is x_t), labels of underbraces, equation num
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, replace
 from fractions import Fraction
@@ -239,11 +240,56 @@ def rebuild(node: Node, change) -> Node:
 
 # ---------------------------------------------------------------------------------------------------- printing
 
-GREEK = {"alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa", "lambda", "mu", "nu", "xi", "pi",
-         "rho", "sigma", "tau", "upsilon", "phi", "chi", "psi", "omega", "Gamma", "Delta", "Theta", "Lambda", "Xi", "Pi",
-         "Sigma", "Phi", "Psi", "Omega", "ell"}
-RELATION_LATEX = {"=": "=", ">=": r"\geq", "<=": r"\leq", ">": ">", "<": "<", "!=": r"\neq", ":=": ":=", "=:": "=:",
-                  "~": r"\sim", "~=": r"\approx", "propto": r"\propto", "->": r"\rightarrow"}
+GREEK = {
+    "alpha",
+    "beta",
+    "gamma",
+    "delta",
+    "epsilon",
+    "zeta",
+    "eta",
+    "theta",
+    "iota",
+    "kappa",
+    "lambda",
+    "mu",
+    "nu",
+    "xi",
+    "pi",
+    "rho",
+    "sigma",
+    "tau",
+    "upsilon",
+    "phi",
+    "chi",
+    "psi",
+    "omega",
+    "Gamma",
+    "Delta",
+    "Theta",
+    "Lambda",
+    "Xi",
+    "Pi",
+    "Sigma",
+    "Phi",
+    "Psi",
+    "Omega",
+    "ell",
+}
+RELATION_LATEX = {
+    "=": "=",
+    ">=": r"\geq",
+    "<=": r"\leq",
+    ">": ">",
+    "<": "<",
+    "!=": r"\neq",
+    ":=": ":=",
+    "=:": "=:",
+    "~": r"\sim",
+    "~=": r"\approx",
+    "propto": r"\propto",
+    "->": r"\rightarrow",
+}
 _ACCENT = {"bar": r"\bar", "tilde": r"\tilde", "hat": r"\hat"}
 _SUM, _TERM, _FACTOR, _ATOM = range(4)  # how tightly a printed piece holds together
 
@@ -277,8 +323,7 @@ def _label(label: str) -> str:
 
 
 def _sym(s: Sym) -> str:
-    out = ("\\" + s.name if s.name in GREEK or s.name == "cdot" else
-           s.name if len(s.name) == 1 else r"\mathrm{" + s.name + "}")
+    out = "\\" + s.name if s.name in GREEK or s.name == "cdot" else s.name if len(s.name) == 1 else r"\mathrm{" + s.name + "}"
     primes = 0
     for mark in s.marks:
         if mark in _ACCENT:
@@ -341,8 +386,10 @@ def _latex(node: Node) -> tuple[str, int]:
         case Mul(factors):
             parts = [_held(f, _FACTOR if i == len(factors) - 1 else _ATOM) for i, f in enumerate(factors)]
             out = parts[0]
-            for before, after in zip(parts, parts[1:], strict=False):
-                out += (r" \cdot " if before[-1:].isdigit() and after[:1].isdigit() or after.startswith(r"\left") else r" \, ") + after
+            for before, after in itertools.pairwise(parts):
+                out += (
+                    r" \cdot " if (before[-1:].isdigit() and after[:1].isdigit()) or after.startswith(r"\left") else r" \, "
+                ) + after
             return out, _TERM
         case Div(top, bottom):
             return rf"\frac{{{latex(top)}}}{{{latex(bottom)}}}", _ATOM
@@ -376,8 +423,15 @@ def _latex(node: Node) -> tuple[str, int]:
             return kind + (f"_{letter}" if letter else "") + f"({'; '.join(_args(g) for g in groups)}{bar})", _ATOM
         case Big(kind, var, low, high, body):
             name = "\\" + var if var in GREEK else var
-            limits = f"_{{{name}={_index(low)}}}^{{{_index(high)}}}" if low and high else \
-                f"_{{{name} \\geq {_index(low)}}}" if low else f"_{{{name} \\leq {_index(high)}}}" if high else f"_{{{name}}}"
+            limits = (
+                f"_{{{name}={_index(low)}}}^{{{_index(high)}}}"
+                if low and high
+                else f"_{{{name} \\geq {_index(low)}}}"
+                if low
+                else f"_{{{name} \\leq {_index(high)}}}"
+                if high
+                else f"_{{{name}}}"
+            )
             return rf"\{kind}{limits} " + _held(body, _FACTOR), _FACTOR
         case Integral(over, body):
             return rf"\int {latex(body)} \, " + r" \, ".join("d" + _sym(s) for s in over), _ATOM
@@ -395,8 +449,13 @@ def _held_base(base: Node) -> str:
         plain = False
     if isinstance(base, Num) and base.value >= 0 and base.value.denominator == 1:
         plain = True
-    return latex(base) if plain and "star" not in getattr(base, "marks", ()) and not any(
-        x.startswith("(") for x in getattr(base, "labels", ())) else _argument(base)
+    return (
+        latex(base)
+        if plain
+        and "star" not in getattr(base, "marks", ())
+        and not any(x.startswith("(") for x in getattr(base, "labels", ()))
+        else _argument(base)
+    )
 
 
 def outline(node: Node, depth: int = 0) -> str:
@@ -427,8 +486,21 @@ def outline(node: Node, depth: int = 0) -> str:
         case Apply(head):
             title = f"{_sym(head)} of"
         case _:
-            title = {Add: "sum", Neg: "minus", Mul: "product", Div: "quotient", Pow: "power", KL: "KL divergence",
-                     Normal: "normal density", Law: "law"}[type(node)]
-    below = [node.body] if isinstance(node, Big | Integral | Expect | Grad | Func) else \
-        list(node.args) if isinstance(node, Apply) else list(children(node))
+            title = {
+                Add: "sum",
+                Neg: "minus",
+                Mul: "product",
+                Div: "quotient",
+                Pow: "power",
+                KL: "KL divergence",
+                Normal: "normal density",
+                Law: "law",
+            }[type(node)]
+    below = (
+        [node.body]
+        if isinstance(node, Big | Integral | Expect | Grad | Func)
+        else list(node.args)
+        if isinstance(node, Apply)
+        else list(children(node))
+    )
     return "\n".join([pad + title, *(outline(child, depth + 1) for child in below)])

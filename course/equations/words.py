@@ -54,39 +54,207 @@ class Word:
     text: str
 
 
-UNICODE = {"−": "-", "–": "-", "—": "-", "∼": r"\sim", "~": r"\sim", "ε": r"\epsilon", "ϵ": r"\epsilon", "∣": "|", "∥": r"\|",
-           "‖": r"\|", "≥": r"\geq", "≤": r"\leq", "α": r"\alpha", "β": r"\beta", "θ": r"\theta", "φ": r"\phi", "ϕ": r"\phi",
-           "μ": r"\mu", "σ": r"\sigma", "Σ": r"\Sigma", "∑": r"\sum", "∏": r"\prod", "∫": r"\int", "𝔼": r"\mathbb{E}",
-           "’": "'", "′": "'", "·": r"\cdot", "×": r"\times", "√": r"\sqrt", "∇": r"\nabla", "→": r"\to"}
-SKIP = {"\\" + c for c in (",", ";", ":", "!", " ", ">", "/", "quad", "qquad", "left", "right", "middle", "limits", "nolimits",
-                           "displaystyle", "textstyle", "scriptstyle", "nonumber", "notag", "hfill", "strut", "noindent",
-                           "thinspace", "medspace", "thickspace", "allowbreak", "rm", "bf", "it", "sf", "cal", "boldmath",
-                           "(", ")", "[", "]", "big", "Big", "bigg", "Bigg", "bigl", "bigr", "bigm", "Bigl", "Bigr", "Bigm",
-                           "biggl", "biggr", "biggm", "Biggl", "Biggr", "Biggm", "hspace*", "relax", "cancel", "textnormal")}
-FONTS = {"\\" + c for c in ("mathbf", "boldsymbol", "bm", "mathrm", "mathit", "mathsf", "mathcal", "mathbb", "mathscr", "mathfrak",
-                            "pmb", "operatorname", "operatorname*", "text", "textbf", "textit", "textrm", "mathop", "mathnormal",
-                            "vec", "symbf", "mathtt", "textsf", "mbox", "ensuremath", "mathord", "bold", "texttt")}
+UNICODE = {
+    "−": "-",
+    "–": "-",
+    "—": "-",
+    "∼": r"\sim",
+    "~": r"\sim",
+    "ε": r"\epsilon",
+    "ϵ": r"\epsilon",
+    "∣": "|",
+    "∥": r"\|",
+    "‖": r"\|",
+    "≥": r"\geq",
+    "≤": r"\leq",
+    "α": r"\alpha",
+    "β": r"\beta",
+    "θ": r"\theta",
+    "φ": r"\phi",
+    "ϕ": r"\phi",
+    "μ": r"\mu",
+    "σ": r"\sigma",
+    "Σ": r"\Sigma",
+    "∑": r"\sum",
+    "∏": r"\prod",
+    "∫": r"\int",
+    "𝔼": r"\mathbb{E}",
+    "’": "'",
+    "′": "'",
+    "·": r"\cdot",
+    "×": r"\times",
+    "√": r"\sqrt",
+    "∇": r"\nabla",
+    "→": r"\to",
+}
+SKIP = {
+    "\\" + c
+    for c in (
+        ",",
+        ";",
+        ":",
+        "!",
+        " ",
+        ">",
+        "/",
+        "quad",
+        "qquad",
+        "left",
+        "right",
+        "middle",
+        "limits",
+        "nolimits",
+        "displaystyle",
+        "textstyle",
+        "scriptstyle",
+        "nonumber",
+        "notag",
+        "hfill",
+        "strut",
+        "noindent",
+        "thinspace",
+        "medspace",
+        "thickspace",
+        "allowbreak",
+        "rm",
+        "bf",
+        "it",
+        "sf",
+        "cal",
+        "boldmath",
+        "(",
+        ")",
+        "[",
+        "]",
+        "big",
+        "Big",
+        "bigg",
+        "Bigg",
+        "bigl",
+        "bigr",
+        "bigm",
+        "Bigl",
+        "Bigr",
+        "Bigm",
+        "biggl",
+        "biggr",
+        "biggm",
+        "Biggl",
+        "Biggr",
+        "Biggm",
+        "hspace*",
+        "relax",
+        "cancel",
+        "textnormal",
+    )
+}
+FONTS = {
+    "\\" + c
+    for c in (
+        "mathbf",
+        "boldsymbol",
+        "bm",
+        "mathrm",
+        "mathit",
+        "mathsf",
+        "mathcal",
+        "mathbb",
+        "mathscr",
+        "mathfrak",
+        "pmb",
+        "operatorname",
+        "operatorname*",
+        "text",
+        "textbf",
+        "textit",
+        "textrm",
+        "mathop",
+        "mathnormal",
+        "vec",
+        "symbf",
+        "mathtt",
+        "textsf",
+        "mbox",
+        "ensuremath",
+        "mathord",
+        "bold",
+        "texttt",
+    )
+}
 ACCENTS = {r"\bar": "bar", r"\overline": "bar", r"\tilde": "tilde", r"\widetilde": "tilde", r"\hat": "hat", r"\widehat": "hat"}
 BOXES = {r"\underbrace", r"\overbrace", r"\boxed", r"\mathrel", r"\mathbin", r"\underline", r"\fbox", r"\mathstrut"}
-RELATIONS = {"=": "=", r"\geq": ">=", r"\ge": ">=", r"\geqslant": ">=", r"\leq": "<=", r"\le": "<=", r"\leqslant": "<=",
-             r"\gt": ">", r"\lt": "<", ">": ">", "<": "<", r"\equiv": "=", r"\triangleq": ":=", r"\defeq": ":=",
-             r"\coloneqq": ":=", r"\coloneq": ":=", r"\eqqcolon": "=:", r"\approx": "~=", r"\simeq": "~=", r"\propto": "propto",
-             r"\neq": "!=", r"\ne": "!=", r"\eqdef": ":=", r"\gneq": ">", r"\geqq": ">=", r"\leqq": "<=", r"\doteq": ":=",
-             r"\stackrel{=}": "="}
-MACROS = {r"\eps": "epsilon", r"\bI": "I", r"\mI": "I", r"\vI": "I", r"\beps": "epsilon", r"\veps": "epsilon", r"\varepsilon": "epsilon",
-          r"\varphi": "phi", r"\vartheta": "theta", r"\varsigma": "sigma", r"\varrho": "rho", r"\bSigma": "Sigma", r"\mSigma": "Sigma"}
+RELATIONS = {
+    "=": "=",
+    r"\geq": ">=",
+    r"\ge": ">=",
+    r"\geqslant": ">=",
+    r"\leq": "<=",
+    r"\le": "<=",
+    r"\leqslant": "<=",
+    r"\gt": ">",
+    r"\lt": "<",
+    ">": ">",
+    "<": "<",
+    r"\equiv": "=",
+    r"\triangleq": ":=",
+    r"\defeq": ":=",
+    r"\coloneqq": ":=",
+    r"\coloneq": ":=",
+    r"\eqqcolon": "=:",
+    r"\approx": "~=",
+    r"\simeq": "~=",
+    r"\propto": "propto",
+    r"\neq": "!=",
+    r"\ne": "!=",
+    r"\eqdef": ":=",
+    r"\gneq": ">",
+    r"\geqq": ">=",
+    r"\leqq": "<=",
+    r"\doteq": ":=",
+    r"\stackrel{=}": "=",
+}
+MACROS = {
+    r"\eps": "epsilon",
+    r"\bI": "I",
+    r"\mI": "I",
+    r"\vI": "I",
+    r"\beps": "epsilon",
+    r"\veps": "epsilon",
+    r"\varepsilon": "epsilon",
+    r"\varphi": "phi",
+    r"\vartheta": "theta",
+    r"\varsigma": "sigma",
+    r"\varrho": "rho",
+    r"\bSigma": "Sigma",
+    r"\mSigma": "Sigma",
+}
 for _letter in "xyzhuwvsc":
     MACROS["\\b" + _letter] = MACROS["\\v" + _letter] = MACROS["\\bf" + _letter] = _letter
 for _greek in ("epsilon", "mu", "theta", "phi", "alpha", "beta", "sigma"):
     MACROS["\\b" + _greek] = MACROS["\\v" + _greek] = MACROS["\\bm" + _greek] = _greek
 MACROS.pop(r"\bs", None)
 ZEROS = {r"\bzero", r"\vzero", r"\bfzero"}
-ENVIRONMENTS = {"align", "aligned", "equation", "split", "gather", "gathered", "multline", "eqnarray", "alignat", "alignedat",
-                "flalign", "math", "displaymath", "dmath"}
+ENVIRONMENTS = {
+    "align",
+    "aligned",
+    "equation",
+    "split",
+    "gather",
+    "gathered",
+    "multline",
+    "eqnarray",
+    "alignat",
+    "alignedat",
+    "flalign",
+    "math",
+    "displaymath",
+    "dmath",
+}
 INDEX_LETTERS = set("tsijknmlTNKLM")
 WORDS = ("log", "ln", "exp", "NELBO", "ELBO", "VLB", "SNR", "KL", "argmax", "argmin", "max", "min")
-REMARK = re.compile(r"\W*(since|because|by|as|where|using|with|due|from|note|i\.?e|which|hence|recall|constant in|up to|assuming|given)\b",
-                    re.I)
+REMARK = re.compile(
+    r"\W*(since|because|by|as|where|using|with|due|from|note|i\.?e|which|hence|recall|constant in|up to|assuming|given)\b", re.I
+)
 CLOSES = {"(": ")", "[": "]", r"\{": r"\}"}
 
 
@@ -113,7 +281,7 @@ def raw_tokens(text: str) -> list[Raw]:
             if c.isspace() or c == "\u00a0":
                 i, spaced = i + 1, True
                 continue
-            if c == "%" :
+            if c == "%":
                 break
             if c == "$":
                 i += 1
@@ -136,10 +304,17 @@ def raw_tokens(text: str) -> list[Raw]:
             else:
                 if not c.isascii():
                     hint = f"; write {UNICODE[c]}" if c in UNICODE else ""
-                    raise ReadError(f"the character {c!r} (U+{ord(c):04X}) is not LaTeX{hint}", number, column,
-                                    (UNICODE[c],) if c in UNICODE else ("an ASCII character",), c)
+                    raise ReadError(
+                        f"the character {c!r} (U+{ord(c):04X}) is not LaTeX{hint}",
+                        number,
+                        column,
+                        (UNICODE[c],) if c in UNICODE else ("an ASCII character",),
+                        c,
+                    )
                 if not c.isprintable():
-                    raise ReadError(f"control character U+{ord(c):04X}", number, column, ("an ASCII character",), f"U+{ord(c):04X}")
+                    raise ReadError(
+                        f"control character U+{ord(c):04X}", number, column, ("an ASCII character",), f"U+{ord(c):04X}"
+                    )
                 out.append(Raw(c, number, column, spaced))
                 i += 1
             spaced = False
@@ -235,8 +410,11 @@ class Emitter:
 
     def plain(self, a: int, b: int) -> str:
         """The text of a..b without fonts and braces: `{\\rm KL}` and `\\text{KL}` are KL."""
-        return "".join((" " if t.spaced and t.text.isalpha() else "") + t.text for t in self.raw[a:b]
-                       if t.text not in SKIP and t.text not in FONTS and t.text not in "{}").strip()
+        return "".join(
+            (" " if t.spaced and t.text.isalpha() else "") + t.text
+            for t in self.raw[a:b]
+            if t.text not in SKIP and t.text not in FONTS and t.text not in "{}"
+        ).strip()
 
     def run(self, i: int, end: int) -> str:
         """The letters that stand together from i on."""
@@ -292,19 +470,32 @@ class Emitter:
         if colons:
             low, high = self.index(a, colons[0]), self.index(colons[0] + 1, b)
             if low is None or high is None or len(colons) > 1:
-                raise fail(tok, f"cannot read the subscript {self.text_of(a, b)}", ("a range such as 1:T or 1:t-1",), self.text_of(a, b))
+                raise fail(
+                    tok,
+                    f"cannot read the subscript {self.text_of(a, b)}",
+                    ("a range such as 1:T or 1:t-1",),
+                    self.text_of(a, b),
+                )
             indices.append(Range(low, high))
             return
         text = self.plain(a, b)
         if text.startswith("\\") and (MACROS.get(text) or text[1:]) in GREEK:
             labels.append(MACROS.get(text) or text[1:])
-        elif re.fullmatch(r"[A-Za-z][A-Za-z0-9 -]*|\d\|[a-z]|[a-z]\|\d|[a-z]\|[a-z]|\d[a-z]", text) and not re.search(r"[a-zA-Z0-9][-+]\d", text):
+        elif re.fullmatch(r"[A-Za-z][A-Za-z0-9 -]*|\d\|[a-z]|[a-z]\|\d|[a-z]\|[a-z]|\d[a-z]", text) and not re.search(
+            r"[a-zA-Z0-9][-+]\d", text
+        ):
             labels.append(text)
         elif re.fullmatch(r"\\[A-Za-z]+", text) and text not in (r"\cdot",):
-            raise fail(tok, f"cannot read the subscript {text}", ("an index such as t-1", "a range such as 1:T", "a name"), text)
+            raise fail(
+                tok, f"cannot read the subscript {text}", ("an index such as t-1", "a range such as 1:T", "a name"), text
+            )
         else:
-            raise fail(tok, f"cannot read the subscript {self.text_of(a, b)}",
-                       ("an index such as t-1", "a range such as 1:T", "a name"), self.text_of(a, b))
+            raise fail(
+                tok,
+                f"cannot read the subscript {self.text_of(a, b)}",
+                ("an index such as t-1", "a range such as 1:T", "a name"),
+                self.text_of(a, b),
+            )
 
     def scripts(self, i: int, end: int) -> tuple[tuple[int, int] | None, tuple[int, int] | None, int, int]:
         """The scripts that follow at i: (sub slice, sup slice, number of primes, index after)."""
@@ -312,7 +503,9 @@ class Emitter:
         primes = 0
         while True:
             j = i
-            while j < end and (self.raw[j].text in (r"\limits", r"\nolimits", r"\!", r"\,") or j in self.dropped and self.raw[j].text == "}"):
+            while j < end and (
+                self.raw[j].text in (r"\limits", r"\nolimits", r"\!", r"\,") or (j in self.dropped and self.raw[j].text == "}")
+            ):
                 j += 1
             if j >= end:
                 return sub, sup, primes, i
@@ -411,7 +604,9 @@ class Emitter:
         """Emit a..b between GOPEN and GCLOSE."""
         self.add("GOPEN", "{", at, "{")
         self.emit(a, b)
-        self.out.append(Word("GCLOSE", "}", self.raw[min(b, len(self.raw) - 1)].line, self.raw[min(b, len(self.raw) - 1)].column, "}"))
+        self.out.append(
+            Word("GCLOSE", "}", self.raw[min(b, len(self.raw) - 1)].line, self.raw[min(b, len(self.raw) - 1)].column, "}")
+        )
 
     def power(self, piece: tuple[int, int] | None, at: int) -> None:
         if piece is not None:
@@ -429,8 +624,10 @@ class Emitter:
         if t in SKIP or t in ("&", "~"):
             if t == r"\quad" or t == r"\qquad":
                 # an equation number or dots set off at the end of a row
-                m = re.match(r"[\s&]*((\\quad|\\qquad|\\cdots|\\dots|\\ldots|\\hfill)[\s&]*)*(\(\d{1,3}[a-z]?\))?\s*[.,]?\s*(\\\\|$)",
-                             self.text_of(i, end))
+                m = re.match(
+                    r"[\s&]*((\\quad|\\qquad|\\cdots|\\dots|\\ldots|\\hfill)[\s&]*)*(\(\d{1,3}[a-z]?\))?\s*[.,]?\s*(\\\\|$)",
+                    self.text_of(i, end),
+                )
                 if m and (m[1] or m[3]):
                     j = i
                     while j < end and self.raw[j].text != r"\\":
@@ -438,7 +635,8 @@ class Emitter:
                     return j
             return i + 1
         if t == "{":
-            if last in ("LOG", "EXP", "RSUB", "EXPECT", "OPT", "KLMACRO") or (last == "GCLOSE" and self.open_macro()):
+            alone = self.match[i] == i + 2 and not self.raw[i + 1].text.isalnum()  # \Big{[}
+            if last in ("LOG", "EXP", "RSUB", "EXPECT", "OPT") and not alone:
                 self.group(i + 1, self.match[i], i)
                 return self.match[i] + 1
             self.dropped |= {i, self.match[i]}
@@ -447,7 +645,7 @@ class Emitter:
             if i in self.dropped:
                 return i + 1
             raise fail(tok, "this } closes nothing here", ("an opening { before it",), "}")
-        if t.isdigit() or t == "." and i + 1 < end and self.raw[i + 1].text.isdigit() and not self.raw[i + 1].spaced:
+        if t.isdigit() or (t == "." and i + 1 < end and self.raw[i + 1].text.isdigit() and not self.raw[i + 1].spaced):
             return self.number(i, end)
         if t in (r"\\", r"\cr", r"\newline", r"\&", r"\land", r"\wedge"):
             self.add("ROW", t, i)
@@ -455,7 +653,9 @@ class Emitter:
             if t == r"\\":
                 if j < end and self.raw[j].text == "*":
                     j += 1
-                m = re.match(r"\[\s*-?[\d.]+\s*(pt|em|ex|mm|cm|in|mu|\\jot|\\baselineskip)\s*\]", self.text_of(j, min(end, j + 20)))
+                m = re.match(
+                    r"\[\s*-?[\d.]+\s*(pt|em|ex|mm|cm|in|mu|\\jot|\\baselineskip)\s*\]", self.text_of(j, min(end, j + 20))
+                )
                 if m:
                     while self.raw[j].text != "]":
                         j += 1
@@ -475,8 +675,21 @@ class Emitter:
             else:
                 self.environments.pop()
             return after
-        if t in (r"\tag", r"\label", r"\vspace", r"\hspace", r"\hspace*", r"\phantom", r"\eqref", r"\ref", r"\color", r"\intertext",
-                 r"\shortintertext", r"\hphantom", r"\vphantom"):
+        if t in (
+            r"\tag",
+            r"\label",
+            r"\vspace",
+            r"\hspace",
+            r"\hspace*",
+            r"\phantom",
+            r"\eqref",
+            r"\ref",
+            r"\color",
+            r"\intertext",
+            r"\shortintertext",
+            r"\hphantom",
+            r"\vphantom",
+        ):
             after = i + 1
             if after < end and self.raw[after].text == "*":
                 after += 1
@@ -531,14 +744,24 @@ class Emitter:
                 a, b = self.strip(*below)
                 found = self.symbol(a, b)
                 if not found or found[2] != b:
-                    raise fail(self.raw[a], "the gradient's subscript is not a variable", ("a variable such as x_t",), self.text_of(a, b))
+                    raise fail(
+                        self.raw[a],
+                        "the gradient's subscript is not a variable",
+                        ("a variable such as x_t",),
+                        self.text_of(a, b),
+                    )
                 var = found[0]
             if var is not None and var.name in ("theta", "phi") and not var.sub:
-                raise fail(tok, "gradients in parameters are not read", ("a gradient in a variable such as x_t",), self.text_of(i, after))
+                raise fail(
+                    tok,
+                    "gradients in parameters are not read",
+                    ("a gradient in a variable such as x_t",),
+                    self.text_of(i, after),
+                )
             self.add("GRAD", var, i)
             self.power(above, i)
             return after
-        if t == r"\mathbb" or t == r"\mathop" or t == r"\operatorname" or t in FONTS and self.peek_word(i, end) == "E":
+        if t == r"\mathbb" or t == r"\mathop" or t == r"\operatorname" or (t in FONTS and self.peek_word(i, end) == "E"):
             a, b, after = self.argument(i + 1, end, t)
             a, b = self.strip(a, b)
             if a < b and self.raw[a].text == "E" and self.run(a, b) == "E":
@@ -598,7 +821,7 @@ class Emitter:
                 j += 1
             rest = self.plain(i + 1, j)
             if re.fullmatch(r"[A-Za-z ,.()-]*", rest):
-                self.notes.append(f"the remark \"{rest}\" is not judged")
+                self.notes.append(f'the remark "{rest}" is not judged')
                 return j
             self.add("REL", "->", i)
             return i + 1
@@ -633,7 +856,7 @@ class Emitter:
             if not rest or rest.startswith(("\\\\", "\\end")):
                 return i + 1
             raise fail(tok, "a full stop inside the formula", ("an expression",), ".")
-        if t in ZEROS or t in FONTS and self.peek_word(i, end) == "0":
+        if t in ZEROS or (t in FONTS and self.peek_word(i, end) == "0"):
             self.add("NUM", Num(Fraction(0)), i)
             return i + 1 if t in ZEROS else self.argument(i + 1, end, t)[2]
         if t in (r"\cdots", r"\ldots", r"\dots"):
@@ -662,9 +885,6 @@ class Emitter:
             raise fail(tok, f"cannot read {t!r} here", ("a symbol, a density or an operator",), t)
         return self.named(found, i, end)
 
-    def open_macro(self) -> bool:
-        return False
-
     def peek_word(self, i: int, end: int) -> str:
         a, b, _ = self.argument(i + 1, end, self.raw[i].text)
         a, b = self.strip(a, b)
@@ -672,8 +892,11 @@ class Emitter:
 
     def number(self, i: int, end: int) -> int:
         j = i
-        while j < end and (self.raw[j].text.isdigit() or self.raw[j].text == "." and j + 1 < end and self.raw[j + 1].text.isdigit()) \
-                and (j == i or not self.raw[j].spaced):
+        while (
+            j < end
+            and (self.raw[j].text.isdigit() or (self.raw[j].text == "." and j + 1 < end and self.raw[j + 1].text.isdigit()))
+            and (j == i or not self.raw[j].spaced)
+        ):
             j += 1
         text = self.text_of(i, j)
         if len(text) > MAX_DIGITS:
@@ -686,7 +909,9 @@ class Emitter:
     def law(self, a: int, b: int, at: int) -> None:
         self.add("LSUB", "_", at, "_")
         self.emit(a, b)
-        self.out.append(Word("RSUB", "_", self.raw[min(b, len(self.raw) - 1)].line, self.raw[min(b, len(self.raw) - 1)].column, "}"))
+        self.out.append(
+            Word("RSUB", "_", self.raw[min(b, len(self.raw) - 1)].line, self.raw[min(b, len(self.raw) - 1)].column, "}")
+        )
 
     def expectation(self, inner: tuple[int, int] | None, i: int, end: int, at: int) -> int:
         below, above, _, after = self.scripts(i, end)
@@ -726,12 +951,19 @@ class Emitter:
             return after
         name = "sum" if kind == r"\sum" else "prod"
         if below is None:
-            raise fail(tok, f"{kind} does not say over what", (f"{kind}_{{t=1}}^T", f"{kind}_z"), self.text_of(i, min(end, i + 4)))
+            raise fail(
+                tok, f"{kind} does not say over what", (f"{kind}_{{t=1}}^T", f"{kind}_z"), self.text_of(i, min(end, i + 4))
+            )
         limits = self.limits(*below)
         if limits is None:
             over = self.variables(*below) or ()
             if not over:
-                raise fail(self.raw[below[0]], f"cannot read what {kind} runs over", ("t=1", "t>1", "a variable such as z"), self.text_of(*below))
+                raise fail(
+                    self.raw[below[0]],
+                    f"cannot read what {kind} runs over",
+                    ("t=1", "t>1", "a variable such as z"),
+                    self.text_of(*below),
+                )
             if name == "prod":
                 raise fail(tok, "a product over a variable is not read", (r"\prod_{t=1}^T",), self.text_of(i, after))
             self.add("INTSUM", over, i)
@@ -755,8 +987,18 @@ class Emitter:
             text = self.raw[i].text
             if text in ("=", "<", ">", r"\lt", r"\gt", r"\le", r"\leq", r"\ge", r"\geq", r"\leqslant", r"\geqslant"):
                 pieces.append((start, i))
-                rels.append({r"\lt": "<", r"\gt": ">", r"\le": "<=", r"\leq": "<=", r"\ge": ">=", r"\geq": ">=",
-                             r"\leqslant": "<=", r"\geqslant": ">="}.get(text, text))
+                rels.append(
+                    {
+                        r"\lt": "<",
+                        r"\gt": ">",
+                        r"\le": "<=",
+                        r"\leq": "<=",
+                        r"\ge": ">=",
+                        r"\geq": ">=",
+                        r"\leqslant": "<=",
+                        r"\geqslant": ">=",
+                    }.get(text, text)
+                )
                 start = i + 1
         pieces.append((start, b))
         found = [self.index(*p) for p in pieces]
@@ -819,7 +1061,7 @@ class Emitter:
         else:
             j = i + 1
         j = self.skip(j, end)
-        while j < end and self.raw[j].text == "{" :
+        while j < end and self.raw[j].text == "{":
             self.dropped |= {j, self.match[j]}
             j = self.skip(j + 1, end)
         if j < end and self.raw[j].text == "_":
@@ -855,12 +1097,12 @@ class Emitter:
             j += 1
         if REMARK.match(content):
             rest = self.text_of(i, j)
-            self.notes.append(f"the remark \"{rest[:80]}\" is not judged")
+            self.notes.append(f'the remark "{rest[:80]}" is not judged')
             return j
         if re.fullmatch(r"\W*(if|for|when|and|for all|with)\W*", content):
             self.add("ROW", content, i)
             return after
-        self.notes.append(f"the remark \"{content[:80]}\" is not judged")
+        self.notes.append(f'the remark "{content[:80]}" is not judged')
         return after
 
     def named(self, found: tuple[Sym, tuple[int, int] | None, int], i: int, end: int) -> int:
@@ -869,12 +1111,16 @@ class Emitter:
         text = self.text_of(i, after)
         if sym.name in ("log", "ln", "exp", "max", "min", "argmax", "argmin"):
             return self.function(sym.name, i, i + len(sym.name) if self.raw[i].text.isalpha() else after, end)
-        if sym.name == "KL" or sym.name == "D" and any(x.replace(" ", "").upper() == "KL" for x in sym.labels):
+        if sym.name == "KL" or (sym.name == "D" and any(x.replace(" ", "").upper() == "KL" for x in sym.labels)):
             self.add("KL", "KL", i, text)
             return after
         if sym.name in ("p", "q", "P", "Q") and "prime" not in sym.marks:
             kept = [x for x in sym.labels if x not in GREEK and x not in ("model",)]
-            kept += [str(s.shift) if not s.var else s.var + (f"{s.shift:+d}" if s.shift else "") for s in sym.sub if isinstance(s, Index)]
+            kept += [
+                str(s.shift) if not s.var else s.var + (f"{s.shift:+d}" if s.shift else "")
+                for s in sym.sub
+                if isinstance(s, Index)
+            ]
             kept += [m for m in sym.marks]
             self.add("DENS", (sym.name.lower(), tuple(kept)), i, text)
             self.power(power, i)
@@ -948,15 +1194,22 @@ def stray_law_arguments(items: list[Word]) -> tuple[list[Word], list[str]]:
     r"""E_{q_\phi}(z|x) [...]: the law's arguments stand beside the subscript; they are moved into it, with a note."""
     out, notes, i = [], [], 0
     while i < len(items):
-        pattern = [w.type for w in items[i:i + 5]]
+        pattern = [w.type for w in items[i : i + 5]]
         if pattern == ["EXPECT", "LSUB", "DENS", "RSUB", "LPAR"]:
             close = closing(items, i + 4)
-            inside = items[i + 5:close]
-            if close > 0 and close + 1 < len(items) and items[close + 1].type == "LPAR" \
-                    and all(w.type in ("SYM", "COMMA", "BAR") for w in inside) and any(w.type == "BAR" for w in inside):
-                notes.append(f"the arguments {''.join(w.text for w in items[i + 4:close + 1])} stand beside the subscript of the "
-                             "expectation; read as part of its law")
-                out += [items[i], items[i + 1], items[i + 2], *items[i + 4:close + 1], items[i + 3]]
+            inside = items[i + 5 : close]
+            if (
+                close > 0
+                and close + 1 < len(items)
+                and items[close + 1].type == "LPAR"
+                and all(w.type in ("SYM", "COMMA", "BAR") for w in inside)
+                and any(w.type == "BAR" for w in inside)
+            ):
+                notes.append(
+                    f"the arguments {''.join(w.text for w in items[i + 4 : close + 1])} stand beside the subscript of the "
+                    "expectation; read as part of its law"
+                )
+                out += [items[i], items[i + 1], items[i + 2], *items[i + 4 : close + 1], items[i + 3]]
                 i = close + 1
                 continue
         out.append(items[i])
@@ -972,7 +1225,13 @@ def brackets(items: list[Word]) -> list[Word]:
         top = out[stack[-1]] if stack else None
         last = out[-1] if out else None
         if word.type == "LPAR":
-            if last is not None and last.type in ("DENS", "KL") or last is not None and last.type == "SYM" and opens_call(last, items, n):
+            if (
+                (last is not None
+                and last.type in ("DENS", "KL"))
+                or (last is not None
+                and last.type == "SYM"
+                and opens_call(last, items, n))
+            ):
                 assert last is not None
                 sym = last.value
                 if last.type == "DENS":
@@ -1001,8 +1260,12 @@ def brackets(items: list[Word]) -> list[Word]:
             want = wanted(top)
             if want != (word.value if word.type == "RPAR" else word.type):
                 shown = {"GCLOSE": "}", "RSUB": "}", "NORMCLOSE": r"\|"}.get(want, want)
-                raise fail(word, f"{top.text} from line {top.line}, column {top.column} is still open here, so the brackets cross",
-                           (shown,), word.text)
+                raise fail(
+                    word,
+                    f"{top.text} from line {top.line}, column {top.column} is still open here, so the brackets cross",
+                    (shown,),
+                    word.text,
+                )
             stack.pop()
             out.append(word)
         elif word.type == "DBAR":
@@ -1012,8 +1275,12 @@ def brackets(items: list[Word]) -> list[Word]:
                 stack.pop()
                 out.append(replace(word, type="NORMCLOSE"))
             elif top is not None and top.type in ("DENSOPEN", "LSUB"):
-                raise fail(word, f"{top.text} from line {top.line}, column {top.column} is still open before the separator of a KL",
-                           (")" if top.type == "DENSOPEN" else "}",), word.text)
+                raise fail(
+                    word,
+                    f"{top.text} from line {top.line}, column {top.column} is still open before the separator of a KL",
+                    (")" if top.type == "DENSOPEN" else "}",),
+                    word.text,
+                )
             else:
                 stack.append(len(out))
                 out.append(replace(word, type="NORMOPEN"))
@@ -1035,7 +1302,7 @@ def brackets(items: list[Word]) -> list[Word]:
 def level(out: list[Word], start: int) -> list[Word]:
     """The words directly inside the bracket that opened at `start`."""
     depth, inside = 0, []
-    for word in out[start + 1:]:
+    for word in out[start + 1 :]:
         if word.type in OPENERS:
             depth += 1
         elif word.type in ("RPAR", "GCLOSE", "RSUB", "NORMCLOSE"):
@@ -1062,11 +1329,11 @@ def opens_call(last: Word, items: list[Word], n: int) -> bool:
     sym = last.value
     assert isinstance(sym, Sym)
     close = closing(items, n)
-    inside = items[n + 1:close] if close > 0 else items[n + 1:]
+    inside = items[n + 1 : close] if close > 0 else items[n + 1 :]
     flat, depth = [], 0
     for word in inside:
         depth += (word.type in ("LPAR", "GOPEN", "LSUB")) - (word.type in ("RPAR", "GCLOSE", "RSUB"))
-        if depth == 0 or depth == 1 and word.type in ("LPAR", "GOPEN", "LSUB"):
+        if depth == 0 or (depth == 1 and word.type in ("LPAR", "GOPEN", "LSUB")):
             flat.append(word)
     kinds = {w.type for w in flat}
     if sym.name == "N":
@@ -1082,8 +1349,14 @@ def opens_call(last: Word, items: list[Word], n: int) -> bool:
     if "COMMA" in kinds or "SEMI" in kinds:
         return True
     only = inside[0].value if len(inside) == 1 else None
-    return isinstance(only, Sym) and not only.sub and only.name in ("t", "s", "T", "theta", "phi") or \
-        isinstance(only, Sym) and sym.name == "L" and only.name in ("x", "theta", "phi", "q")
+    return (
+        (isinstance(only, Sym)
+        and not only.sub
+        and only.name in ("t", "s", "T", "theta", "phi"))
+        or (isinstance(only, Sym)
+        and sym.name == "L"
+        and only.name in ("x", "theta", "phi", "q"))
+    )
 
 
 def rows(items: list[Word]) -> list[Word]:
@@ -1098,9 +1371,14 @@ def rows(items: list[Word]) -> list[Word]:
         if depth == 0 and word.type in ("COMMA", "SEMI"):
             word = replace(word, type="ROW")
         if word.type == "ROW":
-            following = next((w for w in items[n + 1:] if w.type not in ("ROW", "COMMA", "SEMI")), None)
-            if depth or not out or out[-1].type in ("ROW", "REL", "SIM", "SIGN", "TIMES", "SLASH") or following is None \
-                    or following.type in ("REL", "SIM", "SIGN", "TIMES", "SLASH"):
+            following = next((w for w in items[n + 1 :] if w.type not in ("ROW", "COMMA", "SEMI")), None)
+            if (
+                depth
+                or not out
+                or out[-1].type in ("ROW", "REL", "SIM", "SIGN", "TIMES", "SLASH")
+                or following is None
+                or following.type in ("REL", "SIM", "SIGN", "TIMES", "SLASH")
+            ):
                 continue
         out.append(word)
     return out

@@ -80,7 +80,11 @@ class Logs:
             return f"{self.c}" if self.c.denominator < 10**9 else f"{float(self.c):.12g}"
         parts = [f"{'' if r == 1 else f'{r} '}log({s})" for s, r in sorted(self.logs.items())]
         exact = " + ".join(([str(self.c)] if self.c else []) + parts).replace("+ -", "- ")
-        return f"{exact} = {value:.9f}" if len(exact) <= 120 else f"{value:.12f} ({len(parts)} logarithms of fractions, kept exactly)"
+        return (
+            f"{exact} = {value:.9f}"
+            if len(exact) <= 120
+            else f"{value:.12f} ({len(parts)} logarithms of fractions, kept exactly)"
+        )
 
 
 def _decimal(x: Fraction) -> Decimal:
@@ -174,8 +178,13 @@ class World:
 def random_weights(model: Model, size: int, batch: int, rng: np.random.Generator, values: tuple[int, ...]) -> dict:
     """Integer weights for every table of the model; rows become probabilities when divided by their sum."""
     choice = np.array(values)
-    return {letter: {slot: choice[rng.integers(0, len(choice), (batch, *([size] * len(parents)), size))]
-                     for slot, parents in model.parents[letter].items()} for letter in "pq"}
+    return {
+        letter: {
+            slot: choice[rng.integers(0, len(choice), (batch, *([size] * len(parents)), size))]
+            for slot, parents in model.parents[letter].items()
+        }
+        for letter in "pq"
+    }
 
 
 def _depth(g: Ground) -> int:
@@ -295,8 +304,12 @@ class Counterexample:
 
     def __str__(self) -> str:
         where = ", ".join(x for x in ((f"T = {self.T}" if self.T else ""), self.at) if x)
-        return (f"{self.world}\n" + (f"At {where}:\n" if where else "") + f"  left side  = {self.left}\n  right side = {self.right}\n"
-                f"so \"{self.relation}\" fails")
+        return (
+            f"{self.world}\n"
+            + (f"At {where}:\n" if where else "")
+            + f"  left side  = {self.left}\n  right side = {self.right}\n"
+            f'so "{self.relation}" fails'
+        )
 
 
 def letters_used(*grounds: Ground) -> set[str]:
@@ -340,8 +353,17 @@ FLAT, MIXED, PEAKED = (1, 2, 3, 4, 5), (1, 2, 5, 9), (1, 1, 1, 12, 40)
 class Refuter:
     """Looks for a world in which `left relation right` fails. Deterministic: the seed is fixed."""
 
-    def __init__(self, model: Model, left: Ground, right: Ground, free: frozenset[Var], relation: str, at: str,
-                 formal: bool = False, seed: int = 0):
+    def __init__(
+        self,
+        model: Model,
+        left: Ground,
+        right: Ground,
+        free: frozenset[Var],
+        relation: str,
+        at: str,
+        formal: bool = False,
+        seed: int = 0,
+    ):
         self.model, self.left, self.right, self.relation, self.at, self.formal = model, left, right, relation, at, formal
         self.free = tuple(sorted(free))
         self.depth = max(_depth(left), _depth(right))
@@ -386,9 +408,9 @@ class Refuter:
             score = self.batch(weights)
             i = int(score.argmax())
             if score[i] > 1e-9:
-                return {k: {s: w[i:i + 1] for s, w in v.items()} for k, v in weights.items()}
+                return {k: {s: w[i : i + 1] for s, w in v.items()} for k, v in weights.items()}
             if best is None or score[i] > best[0]:
-                best = (score[i], {k: {s: w[i:i + 1] for s, w in v.items()} for k, v in weights.items()})
+                best = (score[i], {k: {s: w[i : i + 1] for s, w in v.items()} for k, v in weights.items()})
         if equal or not thorough:
             return None
         score, weights = best  # type: ignore[misc]
@@ -403,7 +425,7 @@ class Refuter:
             scores = self.batch(trial)
             i = int(scores.argmax())
             if scores[i] > score:
-                score, weights = scores[i], {k: {s: w[i:i + 1] for s, w in v.items()} for k, v in trial.items()}
+                score, weights = scores[i], {k: {s: w[i : i + 1] for s, w in v.items()} for k, v in trial.items()}
             if score > 1e-9:
                 return weights
         return None
@@ -417,11 +439,23 @@ class Refuter:
         e = Evaluator(world, self.free, self.depth, fixed)
         a, b = Logs.of(e.value(self.left).reshape(-1)[0]), Logs.of(e.value(self.right).reshape(-1)[0])
         s = sign(a - b)
-        fails = {"=": s != 0, ">=": s < 0, "<=": s > 0, ">": s < 0 or (strict_fails and s == 0), "<": s > 0 or (strict_fails and s == 0)}
+        fails = {
+            "=": s != 0,
+            ">=": s < 0,
+            "<=": s > 0,
+            ">": s < 0 or (strict_fails and s == 0),
+            "<": s > 0 or (strict_fails and s == 0),
+        }
         if not fails[self.relation]:
             return None
         values = ", ".join(f"{shown(v)} = {i}" for v, i in sorted(fixed.items(), key=lambda p: (p[0][1], p[0][0])))
         at = ", ".join(x for x in (self.at, values) if x)
         symbol = {">=": ">=", "<=": "<="}.get(self.relation, self.relation)
-        return Counterexample(world_text(world, letters_used(self.left, self.right), self.formal), at, str(a), str(b), symbol,
-                              self.model.T if self.model.setting.indexed else None)
+        return Counterexample(
+            world_text(world, letters_used(self.left, self.right), self.formal),
+            at,
+            str(a),
+            str(b),
+            symbol,
+            self.model.T if self.model.setting.indexed else None,
+        )

@@ -1,0 +1,57 @@
+"""`course prove`: a statement, or a derivation relation by relation, judged and printed."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from course.equations.judging import CONDITION, judge, judge_derivation
+from course.equations.settings import settings
+from course.equations.words import MAX_LENGTH
+
+EXIT = {"identity": 0, "bound": 0, "refuted": 1, "undecided": 2, "unreadable": 3}
+
+
+def text_of(argument: str) -> str:
+    """The LaTeX itself, or the contents of the file of that name, or of standard input for `-`."""
+    if argument == "-":
+        return sys.stdin.read(MAX_LENGTH + 1)
+    try:
+        path = Path(argument)
+        if path.is_file():
+            with path.open(encoding="utf-8") as file:
+                return file.read(MAX_LENGTH + 1)
+    except (OSError, ValueError):
+        pass  # a name too long for a file name, or with a zero byte, is LaTeX
+    return argument
+
+
+def run(argument: str, setting: str, as_json: bool) -> int:
+    """Judge and print; the exit status: 0 identity or bound, 1 refuted, 2 undecided, 3 unreadable."""
+    if setting not in (*settings, "gaussian"):
+        print(f"course: there is no setting {setting!r}; known are {', '.join([*settings, 'gaussian'])}", file=sys.stderr)
+        return 2
+    try:
+        latex = text_of(argument)
+    except UnicodeDecodeError as error:
+        print(f"course: {argument} is not a text file ({error.reason} at byte {error.start})", file=sys.stderr)
+        return 3
+    if not any(c in latex for c in "=<>\\") and argument.endswith((".tex", ".md", ".txt")):
+        print(f"course: there is no file {argument}", file=sys.stderr)
+        return 3
+    verdict = judge(latex, setting)
+    derivation = judge_derivation(latex, setting) if verdict.kind != "unreadable" else None
+    steps = [s for s in derivation.steps if s.reason != CONDITION] if derivation else []
+    if as_json:
+        out = verdict.as_dict()
+        if derivation and len(steps) > 1:
+            out["derivation"] = derivation.as_dict()
+        print(json.dumps(out, ensure_ascii=False, indent=2, sort_keys=True))
+    else:
+        print(verdict)
+        if verdict.tree:
+            print("\nas a tree:\n" + "\n".join("  " + line for line in verdict.tree.splitlines()))
+        if derivation and len(steps) > 1:
+            print(f"\nrelation by relation:\n{derivation}")
+    return EXIT[verdict.kind]
