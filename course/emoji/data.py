@@ -101,16 +101,16 @@ def _nearest(word: str, words: Sequence[str]) -> str:
 def random_scene(rng: Random, pairs: str = "training", objects: int | None = None) -> Scene:
     """Draw a scene: one object or two with equal chance (or as many as `objects` says), all else uniform.
 
-    pairs: "training" (never one of HELD_OUT_PAIRS) or "held out" (only those).
+    pairs: "training" (never one of HELD_OUT_PAIRS), "held out" (only those) or "any".
     """
-    if pairs not in ("training", "held out"):
-        raise ValueError(f"pairs must be 'training' or 'held out', not {pairs!r}")
+    if pairs not in ("training", "held out", "any"):
+        raise ValueError(f"pairs must be 'training', 'held out' or 'any', not {pairs!r}")
     colour = rng.choice(COLOURS)
     if (objects or rng.choice((1, 2))) == 1:
         return Scene((rng.choice(OBJECTS),), None, colour, rng.choice(SIZES))
     while True:
         a, b = rng.sample(OBJECTS, 2)
-        if ((a, b) in HELD_OUT_PAIRS) == (pairs == "held out"):
+        if pairs == "any" or ((a, b) in HELD_OUT_PAIRS) == (pairs == "held out"):
             return Scene((a, b), rng.choice(RELATIONS), colour)
 
 

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers import AutoencoderKL, AutoencoderTiny, PNDMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from transformers import BertConfig, BertModel, BertTokenizer, CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from course.emoji import seal
 from course.emoji.data import SIZE, Scene, caption, draw_batch, random_scene
-from course.emoji.training import fit
-from course.emoji.words import LENGTH
+from course.emoji.probe import Probe, save_probe, train_probe
+from course.emoji.training import fit, load_average
+from course.emoji.words import LENGTH, write_bert_tokenizer, write_clip_tokenizer
 from course.samplers import SAMPLERS
 from course.schedule import NoiseSchedule
 
@@ -121,8 +127,7 @@ def train_denoiser(out: Path, vae: AutoencoderKL, tokenizer: CLIPTokenizer, unet
     """U-Net and text encoder together: predict the noise in the latents of a scene, given its caption."""
     seed = budget.get("seed", 0)
     mean, deviation, kept = encode_scenes(vae, cached, seed)
-    scale = 1 / mean.std().item()
-    vae.register_to_config(scaling_factor=scale)
+    scale = vae.config.scaling_factor
     torch.manual_seed(seed)
     unet, text_encoder = unet or new_unet(), text_encoder or new_text_encoder(tokenizer)
     alpha_bar = NoiseSchedule.from_config(SCHEDULER).alphas_cumprod
@@ -171,6 +176,184 @@ def sample(prompts: list[str], vae, unet, tokenizer, text_encoder, *, guidance: 
         z = SAMPLERS[sampler].sample(denoise, noise, schedule, steps, generator=generator)
         pictures.append(z if latents else vae.decode(z / vae.config.scaling_factor).sample.clamp(-1, 1))
     return torch.cat(pictures).float().cpu()
+
+
+# ------------------------------------------------------------------------------------------------- parts to swap in
+
+def new_tiny() -> AutoencoderTiny:
+    return AutoencoderTiny(
+        in_channels=3, out_channels=3, latent_channels=4, encoder_block_out_channels=(16, 32, 48, 64),
+        decoder_block_out_channels=(64, 48, 32, 16), num_encoder_blocks=(1, 1, 1, 1), num_decoder_blocks=(2, 2, 1, 1),
+    )
+
+
+def train_tiny(out: Path, vae: AutoencoderKL, **budget) -> dict:
+    """A light autoencoder for the same latents (as TAESD is for Stable Diffusion): it works in scaled latents."""
+    torch.manual_seed(budget.get("seed", 0) + 1)
+    tiny, scale = new_tiny(), vae.config.scaling_factor
+
+    def loss(step: int, rng: Random) -> Tensor:
+        x = scenes(rng, VAE_BATCH).to(tiny.device)
+        with torch.no_grad():
+            posterior = vae.encode(x.to(vae.device)).latent_dist
+        z, mean = ((scale * v).to(x.device) for v in (posterior.sample(), posterior.mean))
+        return picture_loss(tiny.decode(z).sample, x) + 0.1 * F.mse_loss(tiny.encode(x).latents, mean)
+
+    fixed = scenes(Random("shown"), 32)
+
+    def show(file: Path) -> None:
+        z = scale * vae.encode(fixed.to(vae.device)).latent_dist.mean.to(tiny.device)
+        y = tiny.decode(z).sample.cpu().clamp(-1, 1)
+        print(f"{file.name}: PSNR {10 * torch.log10(4 / F.mse_loss(y, fixed)):.2f} dB", flush=True)
+        save_grid(torch.stack([fixed, y], 1).flatten(0, 1), file, columns=8)
+
+    return fit("tiny", {"vae_tiny": tiny}, loss, out=out, show=show, **budget)
+
+
+def new_bert(tokenizer: BertTokenizer) -> BertModel:
+    return BertModel(BertConfig(
+        vocab_size=len(tokenizer), hidden_size=TEXT_WIDTH, intermediate_size=4 * TEXT_WIDTH, num_hidden_layers=2,
+        num_attention_heads=4, max_position_embeddings=LENGTH, pad_token_id=tokenizer.pad_token_id,
+        hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
+    ))
+
+
+def train_bert(out: Path, text_encoder: CLIPTextModel, tokenizer: CLIPTokenizer, bert_tokenizer: BertTokenizer,
+               **budget) -> dict:
+    """A BERT that says to the U-Net what the CLIP text encoder would: both give one vector per word at the same place."""
+    torch.manual_seed(budget.get("seed", 0) + 2)
+    bert = new_bert(bert_tokenizer)
+
+    def loss(step: int, rng: Random) -> Tensor:
+        texts = ["" if rng.random() < EMPTY else
+                 caption(random_scene(rng), rng if rng.random() < PARAPHRASED else None) for _ in range(BATCH)]
+        with torch.no_grad():
+            wanted = text_encoder(token_ids(tokenizer, texts).to(text_encoder.device))[0]
+        said = bert(token_ids(bert_tokenizer, texts).to(bert.device))[0]
+        return F.mse_loss(said, wanted.to(said.device)) / wanted.var().to(said.device)
+
+    return fit("bert", {"text_encoder_bert": bert}, loss, out=out, **budget)
+
+
+# -------------------------------------------------------------------------------------------------------- all together
+
+STAGES = ("autoencoder", "denoiser", "probe", "tiny", "bert")
+SHARES = {"autoencoder": 0.25, "denoiser": 0.61, "probe": 0.04, "tiny": 0.06, "bert": 0.04}   # of --minutes
+
+
+def train(out: Path = Path("runs/emoji"), weights: Path | None = None, stages: Sequence[str] = STAGES,
+          minutes: float | None = None, steps: int | None = None, seed: int = 0, resume: bool = False,
+          from_shipped: bool = False, threads: int | None = None) -> None:
+    """Train the stages in order and write the model folder `weights` (default: out/weights).
+
+    minutes are shared out over all stages (SHARES), or all go to the one that is asked for; steps count for each stage.
+    resume goes on from each stage's checkpoint in `out`; from_shipped starts the denoiser from the weights that ship, for
+    more hours on top of them (its autoencoder is then the shipped one too).
+    Stages that need another one's result take it from `out`; ValueError says which is missing.
+    """
+    unknown = set(stages) - set(STAGES)
+    if unknown:
+        raise ValueError(f"unknown stage {', '.join(sorted(unknown))}; stages are {', '.join(STAGES)}")
+    if threads:
+        torch.set_num_threads(threads)
+    whole = sum(SHARES[s] for s in stages)
+    shipped = None
+    if from_shipped:
+        from course.emoji import folder
+        shipped = folder()
+
+    def budget(stage: str) -> dict:
+        share = None if minutes is None else minutes * SHARES[stage] / whole
+        return {"minutes": share, "steps": steps, "seed": seed, "resume": resume}
+
+    records = _records(out)
+    for stage in STAGES:
+        if stage not in stages:
+            continue
+        if stage == "autoencoder":
+            records[stage] = train_autoencoder(out, **budget(stage))
+        elif stage == "denoiser":
+            tokenizer = write_clip_tokenizer(out / "tokenizer")
+            vae = AutoencoderKL.from_pretrained(shipped / "vae") if shipped else _autoencoder(out)
+            parts = {} if not shipped else {
+                "unet": UNet2DConditionModel.from_pretrained(shipped / "unet", torch_dtype=torch.float32),
+                "text_encoder": CLIPTextModel.from_pretrained(shipped / "text_encoder", dtype=torch.float32)}
+            records[stage] = train_denoiser(out, vae, tokenizer, **parts, **budget(stage))
+        elif stage == "probe":
+            records[stage] = train_probe(out, **budget(stage))[1]
+        elif stage == "tiny":
+            records[stage] = train_tiny(out, _autoencoder(out), **budget(stage))
+        else:
+            _, text_encoder, tokenizer = _denoiser(out)
+            bert_tokenizer = write_bert_tokenizer(out / "tokenizer_bert")
+            records[stage] = train_bert(out, text_encoder, tokenizer, bert_tokenizer, **budget(stage))
+        (out / "records.json").write_text(json.dumps(records, indent=2) + "\n")
+    if all((out / stage / "checkpoint.pt").exists() for stage in STAGES):
+        export(out, weights or out / "weights")
+
+
+def _records(out: Path) -> dict:
+    file = out / "records.json"
+    return json.loads(file.read_text()) if file.exists() else {}
+
+
+def _checkpoint(out: Path, stage: str) -> Path:
+    file = out / stage / "checkpoint.pt"
+    if not file.exists():
+        raise ValueError(f"{file} is missing: train the stage first (course train emoji --stage {stage} --out {out})")
+    return file
+
+
+def _autoencoder(out: Path) -> AutoencoderKL:
+    """The trained autoencoder, with the scaling factor that makes its latents' deviation 1."""
+    vae = new_autoencoder()
+    load_average(_checkpoint(out, "autoencoder"), {"vae": vae})
+    mean, _, _ = encode_scenes(vae, 1024, "scale")
+    vae.register_to_config(scaling_factor=round(1 / mean.std().item(), 5))
+    return vae.requires_grad_(False)
+
+
+def _denoiser(out: Path) -> tuple[UNet2DConditionModel, CLIPTextModel, CLIPTokenizer]:
+    tokenizer = write_clip_tokenizer(out / "tokenizer")
+    unet, text_encoder = new_unet(), new_text_encoder(tokenizer)
+    load_average(_checkpoint(out, "denoiser"), {"unet": unet, "text_encoder": text_encoder})
+    return unet.requires_grad_(False), text_encoder.requires_grad_(False), tokenizer
+
+
+def export(out: Path, weights: Path) -> None:
+    """Write the model folder, laid out like CompVis/stable-diffusion-v1-4, from the averaged weights of the checkpoints.
+
+    The text encoders stay float32 (transformers would compute in whatever is stored), the rest is stored as float16.
+    The folder is made aside and then moved into place.
+    """
+    aside = weights.with_name(weights.name + ".part")
+    shutil.rmtree(aside, ignore_errors=True)
+    vae = _autoencoder(out)
+    unet, text_encoder, _ = _denoiser(out)
+    tokenizer = write_clip_tokenizer(aside / "tokenizer")
+    scheduler = PNDMScheduler.from_config(SCHEDULER)
+    StableDiffusionPipeline(vae=vae, unet=unet, text_encoder=text_encoder, tokenizer=tokenizer, scheduler=scheduler,
+                            safety_checker=None, feature_extractor=None, requires_safety_checker=False).save_config(aside)
+    scheduler.save_pretrained(aside / "scheduler")
+    text_encoder.save_pretrained(aside / "text_encoder")
+    unet.half().save_pretrained(aside / "unet")
+    vae.half().save_pretrained(aside / "vae")
+    if (out / "tiny" / "checkpoint.pt").exists():
+        tiny = new_tiny()
+        load_average(out / "tiny" / "checkpoint.pt", {"vae_tiny": tiny})
+        tiny.half().save_pretrained(aside / "vae_tiny")
+    if (out / "bert" / "checkpoint.pt").exists():
+        bert = new_bert(write_bert_tokenizer(aside / "tokenizer_bert"))
+        load_average(out / "bert" / "checkpoint.pt", {"text_encoder_bert": bert})
+        bert.save_pretrained(aside / "text_encoder_bert")
+    if (out / "probe" / "checkpoint.pt").exists():
+        probe = Probe()
+        load_average(out / "probe" / "checkpoint.pt", {"probe": probe})
+        save_probe(probe, aside / "probe")
+    (aside / "training.json").write_text(json.dumps(_records(out), indent=2) + "\n")
+    seal(aside)
+    shutil.rmtree(weights, ignore_errors=True)
+    os.replace(aside, weights)
 
 
 def save_grid(x: Tensor, file: Path, columns: int) -> None:

@@ -13,6 +13,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -29,8 +30,8 @@ class Muon(torch.optim.Optimizer):
     """Momentum whose update of each weight matrix is made orthogonal (Jordan et al. 2024, "Muon").
 
     A convolution (out, in, h, w) counts as a matrix (out, in h w). Only for weights of hidden layers; biases,
-    normalisations, embeddings and the first and last layer go to AdamW. On our autoencoder 300 steps of it reached
-    18.5 dB where AdamW (best of the rates tried) had 14.5 dB.
+    normalisations, embeddings and the first and last layer go to AdamW. On an autoencoder like ours (32 x 32 pictures,
+    300 steps of batch 16) it reached 18.5 dB where AdamW with learning rate 2e-3 had 14.5 dB.
     """
 
     def __init__(self, parameters: list[nn.Parameter], lr: float, momentum: float = 0.95) -> None:
@@ -53,12 +54,12 @@ class Muon(torch.optim.Optimizer):
 
 def orthogonal(matrix: Tensor, iterations: int = 5) -> Tensor:
     """Nearly U V^T of the singular value decomposition U S V^T, by the Newton-Schulz iteration of Muon's authors."""
-    x = matrix / (matrix.norm() + 1e-7)
+    x = (matrix / (matrix.norm() + 1e-7)).bfloat16()               # a third of the time; the update need not be exact
     wide = x if x.shape[0] <= x.shape[1] else x.T
     for _ in range(iterations):
         gram = wide @ wide.T
         wide = 3.4445 * wide + (-4.7750 * gram + 2.0315 * gram @ gram) @ wide
-    return wide if x.shape[0] <= x.shape[1] else wide.T
+    return (wide if x.shape[0] <= x.shape[1] else wide.T).to(matrix.dtype)
 
 
 def optimizers(modules: dict[str, nn.Module], lr: float, adam_lr: float) -> list[torch.optim.Optimizer]:
@@ -108,10 +109,6 @@ def fit(stage: str, modules: dict[str, nn.Module], loss: Callable[[int, Random],
         for opt, state in zip(opts, saved["optimizers"], strict=True):
             opt.load_state_dict(state)
     parameters = [p for module in modules.values() for p in module.parameters() if p.requires_grad]
-    if accelerator.num_processes > 1:
-        # Gradients are averaged by hand: the losses call parts of the modules (encode, decode), not their forward.
-        pass
-
     def save() -> None:
         if accelerator.is_main_process:
             aside = file.with_suffix(".part")
@@ -142,8 +139,8 @@ def fit(stage: str, modules: dict[str, nn.Module], loss: Callable[[int, Random],
             for opt in opts:
                 opt.zero_grad(set_to_none=True)
             accelerator.backward(value)
-            for p in parameters:
-                if accelerator.num_processes > 1 and p.grad is not None:
+            if accelerator.num_processes > 1:       # by hand: the losses call parts of modules (encode, decode)
+                for p in (p for p in parameters if p.grad is not None):
                     p.grad = accelerator.reduce(p.grad, "mean")
             nn.utils.clip_grad_norm_(parameters, 1.0)
             number = float(value.detach())
@@ -173,7 +170,7 @@ def fit(stage: str, modules: dict[str, nn.Module], loss: Callable[[int, Random],
                 save()
                 saved_at = now
             if show and now - shown_at > show_every and accelerator.is_main_process:
-                _with_average(modules, average, lambda: show(folder / f"step_{step:06d}.png"))
+                _with_average(modules, average, partial(show, folder / f"step_{step:06d}.png"))
                 shown_at = last = time.monotonic()
     finally:
         signal.signal(signal.SIGTERM, previous)

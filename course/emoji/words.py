@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import Counter
 from pathlib import Path
@@ -25,7 +26,7 @@ def learn_merges(vocabulary: tuple[str, ...]) -> list[tuple[str, str]]:
     spelled = [[*word[:-1], word[-1] + "</w>"] for word in vocabulary]
     merges = []
     while True:
-        pairs = Counter(pair for symbols in spelled for pair in zip(symbols, symbols[1:], strict=False))
+        pairs = Counter(pair for symbols in spelled for pair in itertools.pairwise(symbols))
         if not pairs:
             return merges
         best = min(pairs, key=lambda pair: (-pairs[pair], pair))
