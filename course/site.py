@@ -61,6 +61,7 @@ def notebook(markdown: str) -> str:
     for number, entry in enumerate(book.cells):
         entry["id"] = f"cell-{number}"                                          # the same chapter gives the same bytes
         entry["metadata"] = {}
+        entry["source"] = entry["source"].replace("```python .noeval\n", "```python\n")
     book.metadata = {
         "jupytext": {"formats": "ipynb,md"},
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},

@@ -1,5 +1,5 @@
 // Formulas: arithmatex leaves \( .. \) and \[ .. \] in elements of class "arithmatex"; KaTeX draws them here.
-// `document$` tells of the first page and of every page reached by instant navigation.
+// `document$` tells of every page reached by instant navigation.
 (() => {
   const macros = {
     "\\E": "\\mathbb{E}", "\\KL": "D_{\\mathrm{KL}}", "\\Normal": "\\mathcal{N}", "\\dd": "\\mathrm{d}",
@@ -18,10 +18,13 @@
     element.dataset.drawn = "yes";
   };
   const page = () => {
+    delete document.documentElement.dataset.math;
     document.querySelectorAll(".arithmatex").forEach(draw);
-    document.documentElement.dataset.math = "ready";
-    document.dispatchEvent(new Event("course:math"));
+    document.fonts.ready.then(() => {                     // only now do formulas have their final width
+      document.documentElement.dataset.math = "ready";
+      document.dispatchEvent(new Event("course:math"));
+    });
   };
-  if (window.document$) window.document$.subscribe(page);
-  else document.addEventListener("DOMContentLoaded", page);
+  page();
+  window.document$?.subscribe(page);
 })();
