@@ -12,7 +12,7 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -136,26 +136,37 @@ def _open(file: Path) -> Image.Image:
 def _emoji_judge(rows: Sequence[dict[str, str]]) -> Callable[..., Any] | None:
     """(pictures, prompts) -> adherence by name, features; None when these are not emoji pictures."""
     try:
-        import torch
-
-        from course.emoji.data import SIZE, parse
-        from course.emoji.probe import load_probe, verdicts
+        from course.emoji.data import parse
 
         for prompt in {row["prompt"] for row in rows}:
             parse(prompt)
-        probe = load_probe()
+        _probe()
     except (ImportError, ValueError, OSError):
         return None
+    return judge_emoji
 
-    def judge(array: np.ndarray, prompts: Sequence[str]) -> tuple[dict[str, np.ndarray], np.ndarray]:
-        pictures = torch.from_numpy(array).float().permute(0, 3, 1, 2) * 2 - 1           # (N, 3, H, W)
-        if pictures.shape[-1] != SIZE or pictures.shape[-2] != SIZE:
-            pictures = torch.nn.functional.interpolate(pictures, (SIZE, SIZE), mode="area")
-        with torch.no_grad():
-            said = verdicts(probe, pictures, [parse(prompt) for prompt in prompts])
-            return {name: said[name].numpy() for name in ADHERENCE}, probe(pictures).double().numpy()
 
-    return judge
+@cache
+def _probe() -> Any:
+    from course.emoji.probe import load_probe
+
+    return load_probe()
+
+
+def judge_emoji(array: np.ndarray, prompts: Sequence[str]) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Pictures (N, H, W, 3) in [0, 1] and their prompts -> whether each shows what was asked, by name (N,), and the probe's
+    features (N, D)."""
+    import torch
+
+    from course.emoji.data import SIZE, parse
+    from course.emoji.probe import verdicts
+
+    pictures = torch.from_numpy(array).float().permute(0, 3, 1, 2) * 2 - 1               # (N, 3, H, W)
+    if pictures.shape[-1] != SIZE or pictures.shape[-2] != SIZE:
+        pictures = torch.nn.functional.interpolate(pictures, (SIZE, SIZE), mode="area")
+    with torch.no_grad():
+        said = verdicts(_probe(), pictures, [parse(prompt) for prompt in prompts])
+        return {name: said[name].numpy() for name in ADHERENCE}, _probe()(pictures).double().numpy()
 
 
 def _real_features(judge: Callable[..., Any], prompts: Sequence[str], seed: int, count: int = 2000) -> np.ndarray:
