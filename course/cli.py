@@ -21,7 +21,7 @@ def _root() -> None:
 @app.command(context_settings={"allow_extra_args": True})
 def render(
     context: typer.Context,
-    prompt: str,
+    prompt: Annotated[str, typer.Argument(metavar="PROMPT", help="What the picture should show.")],
     model: Annotated[str, typer.Option(help="emoji, a folder, or a hub id: CompVis/stable-diffusion-v1-4")] = "emoji",
     sampler: Annotated[str, typer.Option(help="ddpm ddim pndm lms heun euler euler_ancestral dpmpp_2m")] = "pndm",
     engine: Annotated[str, typer.Option(help="course: our samplers; diffusers: StableDiffusionPipeline")] = "course",
@@ -29,9 +29,9 @@ def render(
     steps: Annotated[int, typer.Option(help="Sampling steps.")] = 50,
     guidance: Annotated[float, typer.Option(help="Guidance scale; 1 is none.")] = 7.5,
     negative: Annotated[str, typer.Option(help="What the picture should not show.")] = "",
-    seed: Annotated[list[int] | None, typer.Option(help="One or several: --seed 1 2 3. [default: 42]")] = None,
-    height: Annotated[int | None, typer.Option(help="Pixels. [default: the model's own]")] = None,
-    width: Annotated[int | None, typer.Option(help="Pixels. [default: the model's own]")] = None,
+    seed: Annotated[list[int] | None, typer.Option(help="One or several: --seed 1 2 3. Default: 42")] = None,
+    height: Annotated[int | None, typer.Option(help="Pixels. Default: the model's own")] = None,
+    width: Annotated[int | None, typer.Option(help="Pixels. Default: the model's own")] = None,
     device: Annotated[str, typer.Option(help="auto, cuda, mps or cpu")] = "auto",
     dtype: Annotated[str, typer.Option(help="auto, float32, float16 or bfloat16")] = "auto",
     out: Annotated[Path, typer.Option(help="The picture. Several seeds: a grid, NAME-SEED.png beside.")] = Path("out/render.png"),
@@ -239,6 +239,40 @@ def _sweep_and_say(out: Path, settings: Any, prompts: Any, seeds: Any, batch: in
     print(f"{len(settings)} settings x {len(prompts)} prompts x {len(seeds)} seeds = {total} pictures in {out}")
     added = lab.run(out, settings, prompts, seeds, batch=batch, jobs=jobs, dask=dask, device=device)
     print(f"{added} rendered now, {total - added} were there already")
+
+
+@app.command()
+def train(
+    model: Annotated[str, typer.Argument(help="emoji")],
+    stage: Annotated[list[str] | None, typer.Option(help="autoencoder, denoiser, probe, tiny or bert; repeat for several "
+                                                         "[default: all]")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Time for all stages together [default: 130]")] = None,
+    steps: Annotated[int | None, typer.Option(help="Instead of minutes: steps for each stage")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoints in --out")] = False,
+    from_shipped: Annotated[bool, typer.Option("--from-shipped", help="Start the denoiser from the shipped weights")] = False,
+    evaluate: Annotated[bool, typer.Option("--evaluate", help="Train nothing: measure, write the model card")] = False,
+    out: Annotated[Path, typer.Option(help="Checkpoints, logs and samples")] = Path("runs/emoji"),
+    weights: Annotated[Path | None, typer.Option(help="The model folder to write or to measure [default: OUT/weights to "
+                                                      "write; what ships to measure]")] = None,
+    seed: Annotated[int, typer.Option(help="Of everything random")] = 0,
+    threads: Annotated[int, typer.Option(help="0: as many as cores")] = 0,
+) -> None:
+    """Train the small Stable Diffusion from nothing, or measure it. Ctrl-C saves; --resume goes on exactly."""
+    def work() -> None:
+        if model != "emoji":
+            raise ValueError(f"the only model to train is emoji, not {model!r}")
+        from course.emoji.train import STAGES
+        from course.emoji.train import train as run
+
+        if evaluate:
+            from course.emoji.evaluate import evaluate_and_write
+
+            print(evaluate_and_write(weights, out, threads))
+        else:
+            run(out, weights, stage or STAGES, 130.0 if minutes is None and steps is None else minutes, steps, seed, resume,
+                from_shipped, threads)
+
+    _or_fail(work)
 
 
 def _or_fail(work: Callable[[], Any]) -> None:

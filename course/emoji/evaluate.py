@@ -317,3 +317,25 @@ def write_card(results: dict, weights: Path, file: Path) -> None:
                          for s, r in records.items()),
         megabytes=size / 1e6, story=story.read_text().strip() if story.exists() else "",
     ), "utf-8")
+
+
+def evaluate_and_write(weights: Path | None = None, out: Path = Path("runs/emoji"), threads: int = 0,
+                       scale: float = 1.0) -> Path:
+    """Measure the model folder (default: what ships), write its card, and return where the card is.
+
+    The shipped model's card is course/emoji/MODEL_CARD.md; another's lies in `out`. Grids of pictures and the raw numbers
+    go to out/evaluation.
+    """
+    from course.emoji import WEIGHTS, folder
+
+    if threads:
+        torch.set_num_threads(threads)
+    weights = weights or folder()
+    shipped = weights.resolve() == WEIGHTS.resolve()
+    pictures = out / "evaluation"
+    pictures.mkdir(parents=True, exist_ok=True)
+    results = evaluate(weights, scale, pictures)
+    (pictures / "results.json").write_text(json.dumps(results, indent=2) + "\n")
+    card = WEIGHTS.parent / "MODEL_CARD.md" if shipped else out / "MODEL_CARD.md"
+    write_card(results, weights, card)
+    return card

@@ -28,7 +28,7 @@ from course.schedule import NoiseSchedule
 
 KL = 3e-4                       # weight of the Kullback-Leibler term, per latent number
 VAE_BATCH = 16
-BATCH = 64                      # of the U-Net
+BATCH = 32                      # of the U-Net
 TEXT_WIDTH = 128
 EMPTY = 0.1                     # share of captions left out, for guidance
 PARAPHRASED = 0.5               # share of captions in other than the canonical words
@@ -140,7 +140,7 @@ def train_denoiser(out: Path, vae: AutoencoderKL, tokenizer: CLIPTokenizer, unet
         texts = ["" if rng.random() < EMPTY else caption(kept[i], rng if rng.random() < PARAPHRASED else None)
                  for i in chosen]
         z = scale * (mean[chosen] + deviation[chosen] * torch.randn(BATCH, 4, 8, 8, device=mean.device))
-        t = torch.randint(0, len(alpha_bar), (BATCH,))
+        t = ((torch.arange(BATCH) + torch.rand(BATCH)) / BATCH * len(alpha_bar)).long()     # one from each 1/B: less noise
         a = alpha_bar[t].view(-1, 1, 1, 1).to(device)
         noise = torch.randn(BATCH, 4, 8, 8, device=device)
         words = text_encoder(token_ids(tokenizer, texts).to(device))[0]                     # (B, LENGTH, TEXT_WIDTH)
