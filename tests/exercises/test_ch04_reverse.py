@@ -6,6 +6,7 @@ from course import forward, prediction
 from course.grading import task
 from course.grading.checks import expect, expect_close, expect_finite
 from course.grading.diffusers_numbers import diffusers_says
+from course.grading.written import expect_statement
 from course.schedule import Level
 
 SHAPES = ((4, 4, 4, 4), (3, 2, 5, 6))     # the first so that a wrong axis cannot hide in a crash
@@ -188,3 +189,16 @@ def test_posterior_variance(student):
 def test_velocity_in_diffusers(student):
     arguments, right = diffusers_says("velocity")
     expect_close(student.velocity(*arguments), right, "velocity, against diffusers,")
+
+
+# -------------------------------------------------------------------------------------- written answers, ch04_reverse.md
+
+
+@task("ch04.mean_line")
+def test_mean_line(student):
+    expect_statement(student.answer("ch04.mean_line"), r"\tilde\mu_t(x_t, x_0)", setting="gaussian", must=("x_0", "x_t"))
+
+
+@task("ch04.jump_line")
+def test_jump_line(student):
+    expect_statement(student.answer("ch04.jump_line"), r"q(x_t | x_0)", setting="gaussian", must=("x_0",))

@@ -71,7 +71,7 @@ caught: list[bool] = []
 @pytest.mark.parametrize(("task_id", "mistake"), CASES)
 def test_the_mistake_is_rejected_and_named(task_id, mistake, tmp_path):
     planted(task_id, mistake, tmp_path)
-    for seed in (0, 1):
+    for seed in (0, 1)[:1 if "answer" in mistake else 2]:         # words do not depend on random inputs
         feedback = verdict(task_id, tmp_path, seed)
         caught.append(feedback is not None)
         assert feedback is not None, "the mistake passed every check"
@@ -81,7 +81,8 @@ def test_the_mistake_is_rejected_and_named(task_id, mistake, tmp_path):
 @pytest.mark.parametrize("variant", ["first", "second"])
 @pytest.mark.parametrize("task_id", TASKS)
 def test_the_right_variant_passes(task_id, variant):
-    for seed in range(3):
+    path = source_of(task_id, VARIANTS / variant)
+    for seed in range(3 if path.suffix == ".py" else 1):
         assert verdict(task_id, VARIANTS / variant, seed) is None
 
 
@@ -89,7 +90,7 @@ def test_every_task_has_five_mistakes_and_the_share_caught_is_all(capsys):
     few = {task_id: len(MISTAKES.get(task_id, [])) for task_id in TASKS if len(MISTAKES.get(task_id, [])) < LEAST_MISTAKES}
     assert not few, f"tasks with fewer than {LEAST_MISTAKES} planted mistakes: {few}"
     assert set(MISTAKES) == set(TASKS)
-    if len(caught) == 2 * len(CASES):                      # all of them ran before this test
+    if len(caught) >= len(CASES):                          # all of them ran before this test
         with capsys.disabled():
             print(f"\n{len(TASKS)} tasks, {len(CASES)} planted mistakes, {sum(caught)} of {len(caught)} runs rejected"
                   f" = {100 * sum(caught) / len(caught):.1f} %")

@@ -1,0 +1,62 @@
+"""The questions themselves: what the exercises print as wrong is wrong, and what they print as right is right."""
+
+import re
+
+import pytest
+
+from course.equations import judge, judge_derivation
+from course.grading.checks import CheckFailed
+from course.grading.manifest import EXERCISES, REPOSITORY, load_tasks
+from course.grading.written import expect_choice, expect_statement
+
+TASKS = load_tasks()
+
+
+def displayed(name: str) -> list[str]:
+    """The displayed formulas of an exercise file, with the quotation marks of quoted lines taken away."""
+    text = re.sub(r"^> ?", "", (EXERCISES / name).read_text(), flags=re.M)
+    return re.findall(r"\$\$(.+?)\$\$", text, re.S)
+
+
+def test_the_printed_lines_are_wrong():
+    (first,) = displayed("ch01_elbo.md")
+    assert judge(first, "vae").kind == "refuted"
+    second, third, derivation = displayed("ch02_hierarchical.md")
+    assert judge(second, "hvae").kind == "refuted"
+    assert judge(third, "hvae").kind == "refuted"
+    mean, jump = displayed("ch04_reverse.md")
+    assert judge(mean, "gaussian").kind == "refuted"
+    assert judge(jump, "gaussian").kind == "refuted"
+    judged = judge_derivation(derivation, "hvae")
+    assert judged.wrong_steps == [2, 3]
+    assert not judged.undecided_steps
+    assert judged.compensating
+
+
+@pytest.mark.parametrize("task", TASKS.values(), ids=list(TASKS))
+def test_the_docs_link_leads_somewhere(task):
+    assert (REPOSITORY / "docs" / task.docs.split("#")[0]).exists(), task.docs
+
+
+def test_an_answer_that_says_nothing_earns_nothing():
+    for answer in ("1 = 1", r"\log p(x) = \log p(x)", r"0 \le 1", r"\log p(x) \ge \log p(x)", "TODO", "?", r"\frac{", "x" * 5000, r"\input{answers}"):
+        with pytest.raises(CheckFailed):
+            expect_statement(answer, r"\log p(x)", (">=", "="), must=("E",), must_not=("p(x)",))
+
+
+def test_the_explanation_shows_a_case_and_hides_the_answer():
+    with pytest.raises(CheckFailed) as failed:
+        expect_statement(r"\log p(x) = \mathbb{E}_q[\log p(x|z)] - D_{KL}(q(z|x) \| p(z))", r"\log p(x)", (">=",))
+    text = str(failed.value)
+    assert "left side" in text                              # the counterexample's two sides
+    assert r"\log p(x) \geq" not in text                    # the line that would be right
+
+
+def test_choices_are_read_as_people_write_them():
+    notes = {"A": "a note", "B": "b note", "C": "c note"}
+    for answer in ("A, C", "c a", "(a) and (c)", "A\nC", "A;C"):
+        expect_choice(answer, ["A", "C"], notes)
+    with pytest.raises(CheckFailed, match="B does not belong there. b note"):
+        expect_choice("A, B", ["A", "C"], notes)
+    with pytest.raises(CheckFailed, match="C is missing"):
+        expect_choice("A", ["A", "C"], notes)
