@@ -134,7 +134,8 @@ def _load(kind: str, where: str | None, subfolder: str, dtype: torch.dtype) -> A
             advice = "HF_HUB_OFFLINE is set, so only what is cached can be used: unset it once to download the model"
         else:
             advice = "Check the name and the network (`course doctor` tests both), or use --model emoji, which is on disk"
-        raise FileNotFoundError(f"cannot load the {kind} from {place}. {advice}.\n({_first_line(error)})") from error
+        hub = "" if Path(str(where)).is_dir() else f" on the hub (there is no folder {where} here)"
+        raise FileNotFoundError(f"cannot load the {kind} from {place}{hub}. {advice}.\n({_first_line(error)})") from error
 
 
 def _load_replacement(kind: str, source: str | os.PathLike[str], dtype: torch.dtype) -> Any:
@@ -211,16 +212,19 @@ def check_fit(components: Components) -> None:
     """Raise ValueError, in plain words, when two of the parts were not made for each other."""
     vae, unet, tokenizer, text_encoder, _ = components
     problems = []
-    for kind, part, method in [("vae", vae, "decode"), ("tokenizer", tokenizer, "batch_decode"),
-                               ("text encoder", text_encoder, "forward"), ("unet", unet, "forward")]:
-        if not hasattr(part, method):
-            problems.append(f"the {kind} is a {type(part).__name__}, which cannot {method.replace('_', ' ')}: "
+    for kind, part, fits in [
+        ("vae", vae, hasattr(vae, "decode") and not hasattr(vae, "model_max_length")), ("unet", unet, callable(unet)),
+        ("tokenizer", tokenizer, callable(tokenizer) and hasattr(tokenizer, "model_max_length")),
+        ("text_encoder", text_encoder, callable(text_encoder) and not hasattr(text_encoder, "model_max_length")),
+    ]:
+        if not fits:
+            problems.append(f"the {kind} is a {type(part).__name__}, which is none; "
                             "the order is vae, unet, tokenizer, text_encoder, scheduler")
     if problems:
         raise ValueError(_sentences(problems))
 
     rows = setting(text_encoder, "vocab_size")
-    if rows is not None and len(tokenizer) > rows:
+    if rows is not None and hasattr(tokenizer, "__len__") and len(tokenizer) > rows:
         problems.append(f"the tokenizer knows {len(tokenizer)} tokens but the text encoder has vectors for only {rows}")
     width, expected = setting(text_encoder, "hidden_size"), setting(unet, "cross_attention_dim")
     expected = set(expected) if isinstance(expected, list | tuple) else {expected}

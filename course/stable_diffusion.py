@@ -146,7 +146,7 @@ def encode_prompts(prompts: Sequence[str], tokenizer: Any, text_encoder: Any) ->
     """
     length = prompt_length(tokenizer, text_encoder)
     tokens = tokenizer(list(prompts), padding="max_length", max_length=length, truncation=True, return_tensors="pt")
-    for prompt, whole in zip(prompts, tokenizer(list(prompts))["input_ids"], strict=True):
+    for prompt, whole in zip(prompts, tokenizer(list(prompts), verbose=False)["input_ids"], strict=True):
         if len(whole) > length:
             lost = tokenizer.decode(whole[length - 1 : -1])
             warnings.warn(f"the prompt has {len(whole) - 2} tokens and only {length - 2} fit; this part is ignored: {lost!r} "
