@@ -120,3 +120,4 @@ def quiet_libraries() -> None:
     for library in (diffusers, transformers):
         library.logging.set_verbosity_error()
         library.logging.disable_progress_bar()
+    warnings.filterwarnings("ignore", category=UserWarning, module="huggingface_hub")
