@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from functools import lru_cache
 
 from . import tree
 from .closed_forms import (
@@ -43,15 +42,22 @@ class Outcome:
     """What is known about one relation. kind: "identity", "bound", "refuted" or "undecided".
 
     steps: None when the proof is for every t, else the values of t (or T) for which the line was decided.
+    indexed: whether the line speaks of t (or s, T) at all.
     where: at a refutation, what each symbol was set to; left, right: the exact values of the two sides there.
     """
 
     kind: str
     reason: str
     steps: tuple[int, ...] | None = None
+    indexed: bool = True
     where: dict[str, str] = field(default_factory=dict)
     left: str = ""
     right: str = ""
+
+    @property
+    def proved_for(self) -> str:
+        """The range of a proof in words; empty where there is no index."""
+        return "" if not self.indexed else "t = " + ", ".join(map(str, self.steps)) if self.steps else "all t"
 
 
 def decide(left: Node, relation: str, right: Node) -> Outcome:
@@ -159,7 +165,9 @@ def _decide(line: tree.Chain, algebra) -> Outcome:
                 "identity", f"both sides differ by something that does not depend on the network, called {constants[0]}"
             )
     if relation == "=" and not gap:
-        return Outcome("identity", f"both sides are the same formula for every t >= 2{real}")
+        indexed = any(i.var for n in tree.walk(line) for i in _all_indices(n))
+        general = " for every t >= 2" if indexed else ""
+        return Outcome("identity", f"both sides are the same formula{general}{real}", indexed=indexed)
     if relation == "=" and isinstance(a, Vector) and (law := _in_law(line, algebra)):
         return Outcome("identity", law)
     if relation in {">=", "<=", ">", "<"}:
@@ -557,66 +565,6 @@ def _refute(line: tree.Chain, relation: str, algebra) -> Outcome | None:
 def _sigmas(line: tree.Chain, values: Values) -> dict[str, str]:
     used = {tree.latex(s) for s in tree.walk(line) if isinstance(s, Sym) and s.name == "sigma"}
     return {n: str(v) for n, v in values.point.items() if n in used}
-
-
-# ---------------------------------------------------------------------------------------------------- verdicts
-
-
-@dataclass(frozen=True)
-class Numbers:
-    """A counterexample: what each symbol was set to, and the exact value of each side."""
-
-    where: dict[str, str] = field(hash=False)
-    left: str = ""
-    right: str = ""
-
-    def __str__(self) -> str:
-        width = max((len(n) for n in (*self.where, "left side")), default=0)
-        lines = [f"{n:<{width}} = {v}" for n, v in self.where.items()]
-        if self.left:
-            lines += [f"{'left side':<{width}} = {self.left}", f"{'right side':<{width}} = {self.right}"]
-        return "\n".join(lines)
-
-
-def judge_gaussian_steps(reading, repairing: bool = True) -> list[tuple]:
-    """(LaTeX, Verdict, (line, column)) for every relation of what was read."""
-    from .judging import Verdict, _is_condition
-
-    out = []
-    for chain in reading.chains:
-        if _is_condition(chain):
-            continue
-        if not chain.relations:
-            out.append((tree.latex(chain), Verdict("undecided", reason="this is an expression, not a statement"), (1, 1)))
-        for k, relation in enumerate(chain.relations):
-            left, right = chain.terms[k], chain.terms[k + 1]
-            text = tree.latex(tree.Chain((left, right), (relation,)))
-            out.append((text, verdict(left, relation, right, repairing), chain.where[k] if k < len(chain.where) else (1, 1)))
-    return out
-
-
-def judge_gaussian(reading):
-    """The verdict on everything that was read: as good as its weakest relation."""
-    from .judging import Step, _combined
-
-    return _combined([Step(n, text, v, where) for n, (text, v, where) in enumerate(judge_gaussian_steps(reading), 1)])
-
-
-@lru_cache(maxsize=4096)
-def verdict(left: Node, relation: str, right: Node, repairing: bool = True):
-    """The outcome of `decide` as a Verdict, with repairs when it is refuted."""
-    from .judging import Verdict
-
-    found = decide(left, relation, right)
-    fixes: tuple[tuple[str, str], ...] = ()
-    if found.kind == "refuted" and repairing:
-        fixes = tuple((tree.latex(line), what) for what, line in repairs(left, relation, right))
-    range_ = ""
-    if found.kind in {"identity", "bound"}:
-        indexed = any(isinstance(n, Index) and n.var for side in (left, right) for n in tree.walk(side))
-        range_ = "t = " + ", ".join(map(str, found.steps)) if found.steps else "all t" if indexed else ""
-    numbers = Numbers(found.where, found.left, found.right) if found.where else None
-    return Verdict(found.kind, reason=found.reason, counterexample=numbers, repairs=fixes, proved_for=range_)
 
 
 # ---------------------------------------------------------------------------------------------------- repairs

@@ -17,7 +17,8 @@ In the Markdown a displayed formula is ordinary LaTeX with one comment before it
 A displayed formula without such a comment fails. `python -m course.equations.pages docs/` prints a report and exits with 1 if
 any line is not accepted. As a Python-Markdown extension (`course.equations.pages` in mkdocs.yml) the same code puts a mark
 after every line of a derivation and a note below it; a line that is not accepted is logged as a warning of MkDocs, which
-`--strict` makes an error. `<!-- checked formulas -->` on a page is replaced by the list of all of them.
+`--strict` makes an error. `<!-- checked formulas: ../ -->` on a page is replaced by the list of all of them;
+`../` leads from that page to the folder of the documentation.
 
 Verdicts are kept in .cache/equations, under a hash of the formula and of the source of this package.
 """
@@ -46,16 +47,22 @@ CACHE = Path(".cache/equations")
 log = logging.getLogger("mkdocs.equations")  # MkDocs counts warnings of its own loggers when it builds with --strict
 
 OPTIONS = {"setting", "wrong", "cited", "definition"}
-MARKS = {"proved": r"\checkmark", "computed": r"\checkmark", "cited": r"\dagger", "wrong": r"\boldsymbol{\times}", "failed": "?"}
+MARKS = {
+    "proved": r"\checkmark",
+    "computed": r"\checkmark",
+    "cited": r"\dagger",
+    "wrong": r"\boldsymbol{\times}",
+    "failed": "?",
+}
 _COMMENT = re.compile(r"^[ \t>]*<!--\s*check:(.*?)-->\s*$")
 _FENCE = re.compile(r"^[ \t>]*(`{3,}|~{3,})")
 _OPEN = re.compile(r"^(?P<indent>[ \t>]*)(?P<mark>\$\$|\\\[)(?P<rest>.*)$")
-_LIST = re.compile(r"^<!--\s*checked formulas\s*-->\s*$")
+_LIST = re.compile(r"^<!--\s*checked formulas(?::\s*(?P<root>[./]*))?\s*-->\s*$")
 
 
 @dataclass(frozen=True)
 class Block:
-    """One displayed formula: where it is (0-based lines first..last, delimiters included), its LaTeX and its comment's options."""
+    """One displayed formula: the lines it is on (from 0, delimiters included), its LaTeX and its comment's options."""
 
     first: int
     last: int
@@ -118,7 +125,7 @@ def blocks(lines: list[str]) -> Iterator[Block]:
                 yield Block(at, at, opened["indent"], "", options, f"the formula is not closed with {close}")
             else:
                 if not problem and options is None:
-                    problem = "no check comment before this formula; it needs one of: setting=NAME, cited=\"...\", definition"
+                    problem = 'no check comment before this formula; it needs one of: setting=NAME, cited="...", definition'
                 yield Block(at, last, opened["indent"], body, options, problem)
                 at = last
             options, comment_at, problem = None, -1, ""
@@ -213,7 +220,9 @@ def _judge(latex: str, setting: str) -> list[dict]:
         line, column = step.position
         offset = starts[min(line, len(starts) - 1) - 1] + column - 1
         row = max((k for k, (start, _, _) in enumerate(spans) if start <= offset), default=0)
-        out.append({"kind": step.kind, "latex": step.latex, "reason": _reason(step.verdict), "note": _note(step.verdict), "row": row})
+        out.append(
+            {"kind": step.kind, "latex": step.latex, "reason": _reason(step.verdict), "note": _note(step.verdict), "row": row}
+        )
     return out
 
 
@@ -228,10 +237,10 @@ def _note(verdict) -> str:
     if known and "all" not in known:
         how = f"computed exactly{for_}"
     else:
-        how = ("proved bound" if verdict.kind == "bound" else "proved") + for_
+        how = ("bound, proved" if verdict.kind == "bound" else "proved") + for_
     if "in law" in verdict.reason:
         how += ", in law"
-    return how + "".join(f", uses {a}" for a in verdict.assumptions)
+    return how + "".join(f", uses {a}" for a in verdict.assumptions if "Markov" in a)
 
 
 def _reason(verdict) -> str:
@@ -337,6 +346,7 @@ def note_html(checked: Checked) -> str:
     if checked.problems:
         items = "".join(f"<li>{html.escape(p)}</li>" for p in checked.problems)
         return f'<ul class="known known-failed">{items}</ul>'
+    word = "line" if len({line.row for line in checked.lines}) == len(checked.lines) else "step"
     groups: list[tuple[int, int, Line]] = []
     for n, line in enumerate(checked.lines, 1):
         if groups and (groups[-1][2].how, groups[-1][2].note) == (line.how, line.note):
@@ -345,9 +355,9 @@ def note_html(checked: Checked) -> str:
             groups.append((n, n, line))
     items = []
     for first, last, line in groups:
-        where = "" if len(groups) == 1 else f"line {first}: " if first == last else f"lines {first} to {last}: "
+        where = "" if len(groups) == 1 else f"{word} {first}: " if first == last else f"{word}s {first} to {last}: "
         if len(groups) == 1 and last > 1:
-            where = f"all {last} lines: "
+            where = f"all {last} {word}s: "
         title = f' title="{html.escape(line.reason, quote=True)}"' if line.reason and first == last else ""
         items.append(f'<li class="known-{line.how}"{title}>{where}{html.escape(line.note)}</li>')
     return f'<ul class="known">{"".join(items)}</ul>'
@@ -381,10 +391,8 @@ class _Marks(Preprocessor):
             out += [prefix + self.md.htmlStash.store(note_html(checked)), ""]
             before = block.last + 1
         out += lines[before:]
-        if any(_LIST.match(line) for line in out):
-            listing = report_markdown(self.docs)
-            out = [text for line in out for text in (listing if _LIST.match(line) else [line])]
-        return out
+        listed = [(line, _LIST.match(line)) for line in out]
+        return [text for line, found in listed for text in (report_markdown(self.docs, found["root"]) if found else [line])]
 
 
 class CheckedFormulas(Extension):
@@ -419,13 +427,18 @@ def count(checked: Iterable[Checked]) -> Counter:
     return Counter(line.how for c in checked for line in c.lines)
 
 
-def report_markdown(folder: Path) -> list[str]:
-    """The list of all checked formulas, as Markdown: totals, then every line by page."""
+def report_markdown(folder: Path, root: str | None = None) -> list[str]:
+    """The list of all checked formulas, as Markdown: totals, then every line by page. root: where the folder is, for links."""
     found = {page: check_page(page) for page in pages(folder)}
     total = count(c for all_of in found.values() for c in all_of)
-    words = {"proved": "proved", "computed": "computed exactly for some T, not proved for all",
-             "cited": "cited from a source", "wrong": "wrong on purpose, and refuted",
-             "definition": "definitions, which claim nothing", "failed": "not accepted"}
+    words = {
+        "proved": "proved",
+        "computed": "computed exactly for some T, not proved for all",
+        "cited": "cited from a source",
+        "wrong": "wrong on purpose, and refuted",
+        "definition": "definitions, which claim nothing",
+        "failed": "not accepted",
+    }
     out = ["", "| lines | how they are known |", "|--:|:--|"]
     out += [f"| {total[how]} | {text} |" for how, text in words.items() if total[how]]
     for page, all_of in found.items():
@@ -433,10 +446,12 @@ def report_markdown(folder: Path) -> list[str]:
         if not lines:
             continue
         title = next((t[2:].strip() for t in page.read_text(encoding="utf-8").splitlines() if t.startswith("# ")), page.stem)
-        out += ["", f"## {title}", "", "| line | how it is known |", "|:--|:--|"]
+        link = f"[{title}]({root}{page.relative_to(folder).as_posix()})" if root is not None else title
+        out += ["", f"## {link}", "", "| line | how it is known |", "|:--|:--|"]
         for c in all_of:
             for line in c.lines:
-                formula = " ".join((line.latex or c.block.latex).split()).replace("|", r"\vert ")
+                formula = " ".join((line.latex or c.block.latex).split())
+                formula = formula.replace(r"\|", r"\Vert ").replace("|", r"\vert ")
                 out.append(f"| ${formula}$ | {line.note.replace('|', ' ')} |")
     return [*out, ""]
 
@@ -458,7 +473,10 @@ def main(arguments: list[str] | None = None) -> int:
                 for problem in c.problems:
                     bad += 1
                     print(f"{page}:{c.block.first + 1}: {problem}")
-    print(", ".join(f"{n} {how}" for how, n in sorted(total.items())) or "no formulas", f"in {len(targets)} folders" if len(targets) > 1 else "")
+    print(
+        ", ".join(f"{n} {how}" for how, n in sorted(total.items())) or "no formulas",
+        f"in {len(targets)} folders" if len(targets) > 1 else "",
+    )
     return 1 if bad else 0
 
 
