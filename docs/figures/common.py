@@ -16,6 +16,8 @@ from pathlib import Path
 
 import matplotlib
 
+from course.grading.manifest import load_tasks
+
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
@@ -127,6 +129,31 @@ def picture(image, name: str, alt: str, caption: str = "", width: int | None = N
         f'<figure class="computed" id="fig-{name}"><img alt="{html.escape(alt, quote=True)}" width="{width or image.width}" '
         f'src="data:image/png;base64,{data}">{below}</figure>\n'
     )
+
+
+def exercises(*files: str) -> str:
+    """The tasks of some exercise files ("ch03_forward") with their points, and their hints folded away, as HTML."""
+    parts = []
+    for file in files:
+        tasks = [task for task in load_tasks().values() if task.chapter == file]
+        if not tasks:
+            raise ValueError(f"no tasks for {file!r}: is there a manifest tests/exercises/{file}.toml?")
+        written = [f"exercises/{file}{end}" for end in (".py", ".md") if (ROOT / "exercises" / f"{file}{end}").exists()]
+        names = " and ".join(f"<code>{name}</code>" for name in written)
+        points = sum(task.points for task in tasks)
+        parts.append(f"<p>In {names}, {len(tasks)} tasks, {points:g} points. Open a task for its hints.</p>\n")
+        for task in tasks:
+            steps = "".join(f"<li>{_inline(hint)}</li>" for hint in task.hints)
+            parts.append(
+                f"<details><summary>{_inline(task.title)} (<code>{task.id}</code>, {task.points:g}&nbsp;"
+                f"{'point' if task.points == 1 else 'points'})</summary><ol>{steps}</ol></details>\n"
+            )
+    return "".join(parts)
+
+
+def _inline(text: str) -> str:
+    """A line of text with Markdown's `code`, as HTML."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text, quote=False))
 
 
 def axes(rows: int = 1, columns: int = 1, width: float = 7.0, height: float = 2.8, **options):
