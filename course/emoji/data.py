@@ -222,6 +222,7 @@ _CAPTION = re.compile(
 )
 
 
+@cache
 def words() -> tuple[str, ...]:
     """Every word a caption may hold, sorted: what `parse` and the tokenizer know."""
     text = " ".join((*OBJECTS, *COLOURS, *ALIASES, *_ALL_SIZES, *_ALL_RELATIONS, *STYLES, *GROUNDS, "the"))
