@@ -12,6 +12,7 @@ from random import Random
 import numpy as np
 import torch
 import torch.nn.functional as F
+from accelerate import Accelerator
 from diffusers import AutoencoderKL, AutoencoderTiny, PNDMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from PIL import Image
 from torch import Tensor
@@ -274,7 +275,8 @@ def train(out: Path = Path("runs/emoji"), weights: Path | None = None, stages: S
             records[stage] = train_autoencoder(out, **budget(stage))
         elif stage == "denoiser":
             tokenizer = write_clip_tokenizer(out / "tokenizer")
-            vae = AutoencoderKL.from_pretrained(shipped / "vae") if shipped else _autoencoder(out)
+            vae = (AutoencoderKL.from_pretrained(shipped / "vae", torch_dtype=torch.float32).to(Accelerator().device)
+                   if shipped else _autoencoder(out))
             parts = {} if not shipped else {
                 "unet": UNet2DConditionModel.from_pretrained(shipped / "unet", torch_dtype=torch.float32),
                 "text_encoder": CLIPTextModel.from_pretrained(shipped / "text_encoder", dtype=torch.float32)}
@@ -310,7 +312,7 @@ def _autoencoder(out: Path) -> AutoencoderKL:
     load_average(_checkpoint(out, "autoencoder"), {"vae": vae})
     mean, _, _ = encode_scenes(vae, 1024, "scale")
     vae.register_to_config(scaling_factor=round(1 / mean.std().item(), 5))
-    return vae.requires_grad_(False)
+    return vae.requires_grad_(False).to(Accelerator().device)
 
 
 def _denoiser(out: Path) -> tuple[UNet2DConditionModel, CLIPTextModel, CLIPTokenizer]:
@@ -328,7 +330,7 @@ def export(out: Path, weights: Path) -> None:
     """
     aside = weights.with_name(weights.name + ".part")
     shutil.rmtree(aside, ignore_errors=True)
-    vae = _autoencoder(out)
+    vae = _autoencoder(out).cpu()
     unet, text_encoder, _ = _denoiser(out)
     tokenizer = write_clip_tokenizer(aside / "tokenizer")
     scheduler = PNDMScheduler.from_config(SCHEDULER)

@@ -19,6 +19,7 @@ from random import Random
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import broadcast
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -128,6 +129,8 @@ def fit(stage: str, modules: dict[str, nn.Module], loss: Callable[[int, Random],
     try:
         while True:
             progress = step / steps if steps is not None else spent / (60 * minutes)   # type: ignore[operator]
+            if accelerator.num_processes > 1:       # the main process's clock counts, else some stop before others
+                progress = float(broadcast(torch.tensor(progress, device=accelerator.device)))
             if progress >= 1:
                 break
             for group, start in zip((g for opt in opts for g in opt.param_groups), base, strict=True):
