@@ -83,9 +83,10 @@ def main(model: str = "emoji", out: Path = Path("out/demo"), steps: int = 25, gu
 
 def sheet(samplers: list[str], prompts: list[str], pictures: list[list[Image.Image]]) -> Image.Image:
     """All pictures on one sheet: a row per sampler; under each prompt ours on the left, diffusers' on the right."""
+    from course.pictures import enlarged
+
+    pictures = [[enlarged(picture) for picture in row] for row in pictures]
     wide, high = pictures[0][0].size
-    zoom = max(1, 128 // max(wide, high))
-    wide, high = zoom * wide, zoom * high
     left, top, gap = 118, 58, 12
     canvas = Image.new("RGB", (left + len(prompts) * (2 * wide + gap), top + len(samplers) * (high + 2)), "white")
     draw, font, bold = ImageDraw.Draw(canvas), ImageFont.load_default(13), ImageFont.load_default(14)
@@ -100,8 +101,7 @@ def sheet(samplers: list[str], prompts: list[str], pictures: list[list[Image.Ima
         draw.text((6, y + high // 2), name, font=bold, fill="black", anchor="lm")
         for i, picture in enumerate(cells):
             column, half = divmod(i, 2)
-            corner = (left + column * (2 * wide + gap) + half * wide, y)
-            canvas.paste(picture.resize((wide, high), Image.Resampling.BICUBIC), corner)
+            canvas.paste(picture, (left + column * (2 * wide + gap) + half * wide, y))
     return canvas
 
 

@@ -32,6 +32,12 @@ def image_grid(images: Sequence[Image.Image], rows: int, cols: int) -> Image.Ima
     return grid
 
 
+def enlarged(image: Image.Image, least: int = 128) -> Image.Image:
+    """The picture a whole number of times as large, so that its longer side has about `least` pixels; never smaller."""
+    zoom = max(1, least // max(image.size))
+    return image.resize((zoom * image.width, zoom * image.height), Image.Resampling.BICUBIC)
+
+
 def captioned(image: Image.Image, text: str, size: int = 12) -> Image.Image:
     """The picture with a line (or lines) of text above it; the result is widened if the text needs it."""
     font = ImageFont.load_default(size)

@@ -27,7 +27,7 @@ from tqdm.auto import tqdm
 
 from course.components import Components, check_fit, load_components, prompt_length, setting, vae_factor
 from course.guidance import classifier_free
-from course.pictures import captioned, image_grid
+from course.pictures import captioned, enlarged, image_grid
 from course.prediction import TO_EPS, Denoise, as_eps, x0_from_eps
 from course.samplers import SAMPLERS, Sampler
 from course.schedule import Level, NoiseSchedule
@@ -257,8 +257,8 @@ def trace_strip(trace: Sequence[Snapshot], vae: Any, columns: int = 8) -> Image.
     cells: list[Image.Image] = []
     for picture in range(len(chosen[0].x)):
         one = slice(picture, picture + 1)
-        cells += [captioned(decode(s.x[one], vae)[0], f"t = {s.t:.0f}") for s in chosen]
-        cells += [captioned(decode(s.x0[one], vae)[0], "predicted") for s in chosen]
+        cells += [captioned(enlarged(decode(s.x[one], vae)[0]), f"t = {s.t:.0f}") for s in chosen]
+        cells += [captioned(enlarged(decode(s.x0[one], vae)[0]), "predicted") for s in chosen]
     return image_grid(cells, len(cells) // columns, columns)
 
 
