@@ -248,3 +248,18 @@ class Algebra:
 
 def _sympy(x) -> sympy.Expr:
     return sympy.Rational(x.numerator, x.denominator) if isinstance(x, Fraction) else x
+
+
+class At(Algebra):
+    """The same arithmetic with numbers in place of the unknowns: exact values at one point."""
+
+    def __init__(self, point: dict[str, Fraction], roots: int = 16, logs: int = 16):
+        super().__init__(("pi",), (), roots, logs)
+        self.point = point
+
+    def __getitem__(self, name: str):
+        return self.number(self.point[name]) if name in self.point else super().__getitem__(name)
+
+    def exact(self, x) -> sympy.Expr:
+        """The number as sympy shows it."""
+        return self.value(x, {})

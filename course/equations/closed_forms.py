@@ -199,6 +199,20 @@ def main_index(node: Node) -> Index:
     return T0
 
 
+def main_points(line: Node) -> list[Index]:
+    """The steps whose level matters to a line, in order; raises NotSaid when their order is not known."""
+    main = main_index(line)
+    points = set(indices(line, main)) | {main, shifted(main, -1)}
+    if any(i.var == "" and i.shift < 0 for i in points - {Index("", -1)}):
+        raise NotSaid("an index is negative")
+    letters = {i.var for i in points}
+    if unknown := letters - LETTERS.keys():
+        raise NotSaid(f"{min(unknown)} is not an index of this setting (s, t, T are)")
+    if len(letters & {"i", "j", "k", "n"}) > 1:
+        raise NotSaid("which of the indices comes first is not said; use s < t < T")
+    return sorted((i for i in points if i.var or i.shift > 0), key=rank)
+
+
 def room(roots: int):
     """The exact arithmetic with room for this many roots."""
     from .algebra import Algebra
@@ -217,15 +231,7 @@ class Meaning:
         self.main = main_index(line)
         self.world = world
         symbols = [s for s in tree.walk(line) if isinstance(s, Sym)]
-        points = set(indices(line, self.main)) | {self.main, shifted(self.main, -1)}
-        if any(i.var == "" and i.shift < 0 for i in points - {Index("", -1)}):
-            raise NotSaid("an index is negative")
-        letters = {i.var for i in points}
-        if unknown := letters - LETTERS.keys():
-            raise NotSaid(f"{min(unknown)} is not an index of this setting (s, t, T are)")
-        if len(letters & {"i", "j", "k", "n"}) > 1:
-            raise NotSaid("which of the indices comes first is not said; use s < t < T")
-        self.points = sorted((i for i in points if i.var or i.shift > 0), key=rank)
+        self.points = main_points(line)
         self.dimension_one = not any(s.name in {"I", "d"} and not s.labels for s in symbols) and any(
             isinstance(n, Normal) for n in tree.walk(line)
         )
@@ -501,10 +507,10 @@ class Meaning:
         if set(given) != {now, Index("", 0)}:
             raise NotSaid("of q_sigma this setting declares q_sigma(x_{t-1} | x_t, x_0)")
         variance = self.sigma(now) ** 2
-        return Gaussian(name_of("x", i), self.ddim_mean(now, variance, self.x(Index("", 0)), self.noise_of(now)), variance)
+        return Gaussian(name_of("x", i), self.ddim_mean(i, variance, self.x(Index("", 0)), self.noise_of(now)), variance)
 
-    def ddim_mean(self, now: Index, variance, x0: Vector, eps: Vector) -> Vector:
-        b = self.bar(shifted(now, -1))
+    def ddim_mean(self, to: Index, variance, x0: Vector, eps: Vector) -> Vector:
+        b = self.bar(to)
         return self.combine((self.k.sqrt(b), x0), (self.k.sqrt(self.k.one - b - variance), eps))
 
     # ---- the walk
@@ -679,6 +685,8 @@ class Meaning:
             return self.times(a, b)
         if isinstance(b, Scalar):
             a, b = b, a
+        if isinstance(b, Norm) and isinstance(a, Scalar) and self.k.sign(self.number(a)) == 1:
+            return Norm(self.times(self.times(a, a), b.square))
         if not isinstance(b, Vector):
             raise NotSaid("a law cannot be multiplied")
         return self.combine((self.number(a), b))
@@ -702,8 +710,8 @@ class Meaning:
             return Positive(self._scalar_of(self.value(node.exponent)))
         exponent = self.value(node.exponent)
         power = self._fraction(exponent)
-        if isinstance(base, Vector) and power == 2 and (self.dimension_one or isinstance(node.base, Func)):
-            return self.inner(base, base)
+        if isinstance(base, Vector) and power == 2:
+            return self.inner(base, base)  # (a - b)^2 for |a - b|^2, as people write it
         if isinstance(base, Norm) and power == 2:
             return base.square
         if power is None or isinstance(base, Positive):

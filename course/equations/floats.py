@@ -24,6 +24,9 @@ class Floats:
     def number(self, value) -> float:
         return float(value)
 
+    def sign(self, x: float) -> int:
+        return (x > 1e-12) - (x < -1e-12)
+
     def zero_test(self, x: float) -> bool:
         return abs(x) < 1e-9
 
@@ -41,5 +44,3 @@ class Floats:
     @staticmethod
     def _bad():
         raise ArithmeticError("the root or logarithm of a negative number")
-
-

@@ -26,15 +26,19 @@ from .closed_forms import (
     Scalar,
     Vector,
     is_noise,
+    main_points,
     name_of,
     rank,
     room,
     shifted,
 )
 from .edits import edits
-from .tree import KL, Add, Apply, Big, Density, Index, Law, Mul, Node, Normal, Num, Range, Sym
+from .tree import KL, Add, Apply, Big, Density, Expect, Func, Index, Law, Mul, Neg, Node, Normal, Num, Pow, Range, Sym
 
 # ---------------------------------------------------------------------------------------------------- deciding
+
+
+CONSTANTS = {"C", r"\mathrm{const}", r"\mathrm{const.}"}
 
 
 @dataclass(frozen=True)
@@ -68,12 +72,16 @@ def decide(left: Node, relation: str, right: Node) -> Outcome:
         return Outcome("undecided", "an approximation or a limit is not a claim this checker can decide")
     if relation in {"=:", ":="}:
         relation = "="
+    averaged = any(isinstance(n, Expect) for side in (left, right) for n in tree.walk(side))
+    left, right = _losses(left, averaged), _losses(right, averaged)
     line = tree.Chain((left, right), (relation,))
     try:
         if name := _defines(left, relation, right):
             return Outcome(
                 "undecided", f"{name} is not declared in this setting: the line gives it a meaning, it claims nothing"
             )
+        if left == right and relation == "=":
+            return Outcome("identity", "both sides are the same, letter by letter")
         for roots in (5, 10, 24):
             try:
                 return _decide(line, room(roots))
@@ -90,15 +98,39 @@ def decide(left: Node, relation: str, right: Node) -> Outcome:
         return Outcome("refuted", f"the line has no value: {problem}")
 
 
+def _losses(node: Node, averaged: bool) -> Node:
+    r"""The formula with the named losses of Ho et al. 2020 written out: L_T and L_{t-1} (equation 5; as the divergence itself, or
+    its average over q if the line averages anything) and L_simple (equation 14)."""
+    head = node.head if isinstance(node, Apply) else node
+    if not isinstance(head, Sym) or head.name != "L" or head.marks:
+        return tree.rebuild(node, lambda child: _losses(child, averaged))
+    zero, t = Sym("x", (Index("", 0),)), Sym("x", (Index("t", 0),))
+    if head.labels == ("simple",):
+        noise = Sym("epsilon")
+        net = Apply(Sym("epsilon", labels=("theta",)), (t, Sym("t")))
+        square = Pow(Func("norm", Add((noise, Neg(net)))), Num(Fraction(2)))
+        return Expect((Law((Sym("t"), zero, noise), None),), square)
+    if len(head.sub) != 1 or not isinstance(head.sub[0], Index) or not head.sub[0].var or head.labels:
+        return node
+    here = Sym("x", head.sub)
+    after = Sym("x", (replace(head.sub[0], shift=head.sub[0].shift + 1),))
+    if head.sub[0] == Index("T", 0):
+        out: Node = KL(Density("q", (here,), (zero,)), Density("p", (here,)))
+    else:
+        out = KL(Density("q", (here,), (after, zero)), Density("p", (here,), (after,)))
+    return Expect((Law((), Density("q")),), out) if averaged else out
+
+
 def _defines(left: Node, relation: str, right: Node) -> str:
     """The symbol without declared meaning that stands alone on one side, if the line is only its definition."""
     if relation != "=":
         return ""
     for one, other in ((left, right), (right, left)):
-        head = one.head if isinstance(one, Apply) else one
+        head = one.head if isinstance(one, Apply) else one.base if isinstance(one, Pow) else one
         if not isinstance(head, Sym) or head.name in {"I", "d", "pi", "e"} or any(n == head for n in tree.walk(other)):
             continue
-        declared = {"alpha", "beta", "SNR", "x"} | (
+        known_x = head.sub and (not head.labels or "theta" in head.labels)
+        declared = {"alpha", "beta", "SNR", *(["x"] if known_x or head.marks or "theta" in head.labels else [])} | (
             {"v", "mu", "s"} if head.labels or head.marks or head.name == "v" else set()
         )
         if (
@@ -147,10 +179,12 @@ def _difference(m: Meaning, a, b) -> dict:
 
 def _decide(line: tree.Chain, algebra) -> Outcome:
     relation = line.relations[0]
+    constants = CONSTANTS & {tree.latex(n) for n in tree.walk(line) if isinstance(n, Sym)}
+    if relation == "=" and not constants and not _plausible(line) and (found := _refute(line, "=")):
+        return found
     m = Meaning(line, algebra)
     if relation == "~":
         return _distributed(m, line)
-    constants = [n for n in m.free if n in {"C", r"\mathrm{const}", r"\mathrm{const.}"}]
     a, b = _sides(m, line)
     gap = _difference(m, a, b)
     real = " where its roots are real" if m.k.assumed else ""
@@ -159,10 +193,10 @@ def _decide(line: tree.Chain, algebra) -> Outcome:
     if relation in {"=", "!="} and constants:
         rest = {key for key in gap if isinstance(key, tuple) and any(n in m.networks for atom in key for n in atom)}
         if not m.networks:
-            return Outcome("undecided", f"{constants[0]} is a free constant, so the line says nothing")
+            return Outcome("undecided", f"{min(constants)} is a free constant, so the line says nothing")
         if not rest:
             return Outcome(
-                "identity", f"both sides differ by something that does not depend on the network, called {constants[0]}"
+                "identity", f"both sides differ by something that does not depend on the network, called {min(constants)}"
             )
     if relation == "=" and not gap:
         indexed = any(i.var for n in tree.walk(line) for i in _all_indices(n))
@@ -176,7 +210,7 @@ def _decide(line: tree.Chain, algebra) -> Outcome:
         return Outcome(
             "undecided" if gap else "refuted", "the sides are equal" if not gap else "inequality of formulas is not decided"
         )
-    return _refute(line, "=", algebra) or Outcome(
+    return _refute(line, "=") or Outcome(
         "undecided", "the sides are different formulas, and no values were found at which they differ"
     )
 
@@ -271,43 +305,28 @@ def _ground(node: Node, values: dict[str, int]) -> Node:
     return tree.rebuild(node, lambda child: _ground(child, values))
 
 
-def _distributed(m: Meaning, line: tree.Chain) -> Outcome:
-    """x ~ law: the law that the setting gives x, given the x's that the mean mentions."""
+def _laws(m: Meaning, line: tree.Chain) -> tuple[Gaussian, Gaussian]:
+    """x ~ law: the law that the setting gives x, given the x's that the mean mentions, and the law of the line."""
     left, right = line.terms
     law = m.law(right)
     if not isinstance(left, Sym):
         raise NotSaid("on the left of ~ stands one variable")
     if is_noise(left) or left.name == "z":
-        right_law = not law.mean.parts and m.k.zero_test(law.variance - m.k.one)
-        return (
-            Outcome("identity", "the noise is standard normal by definition")
-            if right_law
-            else Outcome("refuted", "the noise is standard normal: mean 0, covariance I")
-        )
+        return Gaussian(None, Vector({}), m.k.one), law
     where = m.places((left,))[0]
     if isinstance(right, Density):
-        return (
-            Outcome("identity", "by definition")
-            if law.of == name_of("x", where)
-            else Outcome("refuted", f"this is the law of {law.of}")
-        )
+        if law.of != name_of("x", where):
+            raise NotSaid(f"this is the law of {law.of}")
+        return law, law
     given = [i for i in (Index("", 0), *m.points) if name_of("x", i) in law.mean.parts]
-    true = (
-        m.density_law(Density("q", (left,), tuple(Sym("x", (i,)) for i in given)))
-        if given
-        else m.density_law(Density("p", (left,)))
-    )
-    return _refute_laws(m, true, law) or Outcome("identity", "the mean and the variance are the ones of the setting")
+    known = Density("q", (left,), tuple(Sym("x", (i,)) for i in given)) if given else Density("p", (left,))
+    return m.density_law(known), law
 
 
-def _refute_laws(m: Meaning, true: Gaussian, law: Gaussian) -> Outcome | None:
-    gap = _difference(m, true, law)
-    if not gap:
-        return None
-    what = "variance" if set(gap) == {"variance"} else "mean"
-    values = Values(m)
-    a, b = (values.scalar(m.scalar(g.variance)) if what == "variance" else values.vector(g.mean) for g in (true, law))
-    return Outcome("refuted", f"the {what} is another one", where=values.shown, left=show(a), right=show(b))
+def _distributed(m: Meaning, line: tree.Chain) -> Outcome:
+    if not _difference(m, *_laws(m, line)):
+        return Outcome("identity", "the mean and the variance are the ones of the setting")
+    return _refute(line, "~", _laws) or Outcome("undecided", "the laws differ, but no values were found that show it")
 
 
 def _proportional(m: Meaning, line: tree.Chain, gap: dict) -> Outcome:
@@ -336,7 +355,7 @@ def _bound(m: Meaning, line: tree.Chain, a, b, gap: dict, algebra) -> Outcome:
     form = m.plus((m.k.one if up else -m.k.one, a), (-m.k.one if up else m.k.one, b))
     if _never_negative(m, form) and (relation in {">=", "<="} or m.k.sign(form.parts.get((), m.k.zero)) == 1):
         return Outcome("bound", "the difference of the sides is a sum of positive terms")
-    return _refute(line, relation, algebra) or Outcome("undecided", "neither a proof nor values at which it fails were found")
+    return _refute(line, relation) or Outcome("undecided", "neither a proof nor values at which it fails were found")
 
 
 def _never_negative(m: Meaning, form: Scalar) -> bool:
@@ -421,7 +440,8 @@ def _same_law(m: Meaning, a: Vector, b: Vector) -> str:
         ):
             known = ", ".join(name_of("x", g) for g in given)
             return f"equal in law: both sides are Gaussian with the same mean and variance given {known}"
-    now = shifted(i, 1)
+    later = [g for g in given if rank(g) > rank(i)]
+    now = later[0] if len(later) == 1 else shifted(i, 1)
     if (
         now not in at.values()
         or not k.zero_test(variances[0])
@@ -436,13 +456,14 @@ def _same_law(m: Meaning, a: Vector, b: Vector) -> str:
             return ""
         clean = m.clean_of(now, eps)
         choices = (k[name_of("sigma", now)] ** 2 if not m.eta else m.sigma(now) ** 2, k.one - m.alpha(now), m.beta_tilde(now))
-        if any(k.zero_test(variance - v) for v in choices) and not m.combine((k.one, target), (-k.one, m.mu_theta(now))).parts:
+        stepped = now == shifted(i, 1) and any(k.zero_test(variance - v) for v in choices)
+        if stepped and not m.combine((k.one, target), (-k.one, m.mu_theta(now))).parts:
             return "the sampling step of DDPM: mean mu_theta and variance sigma_t^2, as the setting declares p(x_{t-1} | x_t)"
     elif set(given) == {now, Index("", 0)}:
         eps, clean = m.noise_of(now), m.x(Index("", 0))
     else:
         return ""
-    if not m.combine((k.one, target), (-k.one, m.ddim_mean(now, variance, clean, eps))).parts:
+    if not m.combine((k.one, target), (-k.one, m.ddim_mean(i, variance, clean, eps))).parts:
         return "the step of DDIM with this variance (Song et al. 2021, equation 12)"
     return ""
 
@@ -452,72 +473,92 @@ def _same_law(m: Meaning, a: Vector, b: Vector) -> str:
 ROOTS_OF_BAR = (("24/25", "4/5", "3/5", "5/13", "7/25", "8/65"), ("15/17", "12/13", "8/17", "20/101", "9/41", "1/9"))
 
 
+def _point(points: list[Index], names: tuple[str, ...], attempt: int) -> dict[str, Fraction]:
+    """Rational values for the unknowns of a line, most roots of which are rational: sqrt(\\bar\\alpha) from Pythagorean triples."""
+    roots = [Fraction(r) for r in ROOTS_OF_BAR[attempt % 2]]
+    n = len(points)
+    if n > len(roots):
+        roots = [Fraction(n + 2 - i, n + 3) for i in range(n)]
+    elif n < 4:
+        roots = roots[3 - n :] if attempt % 2 == 0 else roots
+    out, before = {"d": Fraction(1 + attempt // 2)}, Fraction(1)
+    for j, root in enumerate(sorted(roots, reverse=True)[:n]):
+        out[f"g{j}"] = before / root**2 - 1
+        before = root**2
+    rest = [name for name in names if name not in out and name != "pi"]
+    for j, name in enumerate(n for n in rest if n.startswith("\\sigma")):
+        out[name] = Fraction(1, 2 + j)
+    for j, name in enumerate(n for n in rest if not n.startswith("\\sigma")):
+        out[name] = Fraction(2 + j + attempt, 3)
+    return out
+
+
 class Values:
-    """Exact numbers for every symbol of a line."""
+    """Exact numbers for every symbol of a line: `sides` are what `build` makes of the line at this point."""
 
-    def __init__(self, m: Meaning, attempt: int = 0):
-        import sympy
+    def __init__(self, line: tree.Chain, build, attempt: int = 0, world: bool = False):
+        from .algebra import At
 
-        self.m, self.sympy = m, sympy
-        roots = [Fraction(r) for r in ROOTS_OF_BAR[attempt % 2]]
-        n = len(m.points)
-        if n > len(roots):
-            roots = [Fraction(n + 2 - i, n + 3) for i in range(n)]
-        elif n < 4:
-            roots = roots[3 - n :] if attempt % 2 == 0 else roots
-        roots = sorted(roots, reverse=True)
-        self.shown: dict[str, str] = {}
+        self.names: tuple[str, ...] = ()
         self.point: dict[str, Fraction] = {}
+
+        def algebra(positive, free, logs=False):
+            self.names = (*positive, *free)
+            self.point = _point(main_points(line), self.names, attempt)
+            return At(self.point)
+
+        self.m = Meaning(line, algebra, world=world)
+        self.shown: dict[str, str] = {}
         before = Fraction(1)
-        for j, i in enumerate(m.points):
-            bar = roots[j] ** 2
-            self.point[f"g{j}"] = before / bar - 1
-            self.shown[tree.latex(Sym("alpha", (i,), ("bar",)))] = str(bar)
-            before = bar
-        self.point["d"] = Fraction(1 + attempt // 2)
-        for j, name in enumerate([n for n in m.k.positive if n.startswith("\\sigma")]):
-            self.point[name] = Fraction(1, 2 + j)
-        for j, name in enumerate((*m.free, "kappa")):
-            self.point[name] = Fraction(2 + j + attempt, 3)
+        for j, i in enumerate(self.m.points):
+            before /= 1 + self.point[f"g{j}"]
+            self.shown[tree.latex(Sym("alpha", (i,), ("bar",)))] = str(before)
         self.number = 0
+        self.sides = build(self.m, line)
 
     def scalar(self, s: Scalar):
         """The exact value; vectors are numbers here (or lie on one line, when d > 1)."""
-        total = self.sympy.Integer(0)
+        k, total = self.m.k, self.m.k.zero
         for key, c in s.parts.items():
-            term = self.coefficient(c)
+            term = c
             for atom in key:
                 if atom[0] == "log q":
                     # the data are standard normal, and then so is every x_t
-                    term *= -(self.of(atom[1]) ** 2 + self.point["d"].numerator * self.sympy.log(2 * self.sympy.pi)) / 2
+                    square, d = self.of(atom[1]) ** 2, self.point["d"]
+                    term *= k.number(Fraction(-1, 2)) * (k.number(square) + k.number(d) * k.log(k.number(2) * k["pi"]))
                 elif len(atom) == 2:
-                    term *= self.of(atom[0]) * self.of(atom[1])
+                    term *= k.number(self.of(atom[0]) * self.of(atom[1]))
                 else:
                     raise NotSaid("an average over what is not known")
             total += term
         return total
 
-    def coefficient(self, c):
-        return self.m.k.value(c, self.point)
-
     def vector(self, v: Vector):
-        return self.sympy.expand(sum((self.coefficient(c) * self.of(n) for n, c in v.parts.items()), self.sympy.Integer(0)))
+        total = self.m.k.zero
+        for n, c in v.parts.items():
+            total += c * self.m.k.number(self.of(n))
+        return total
 
-    def of(self, name: str):
+    def of(self, name: str) -> Fraction:
         """The number that a named vector is."""
         if name == "1":
-            return self.sympy.Integer(1)
+            return Fraction(1)
         if name not in self.shown:
             self.number += 1
             self.shown[name] = str((1, 2, -1, 3, -2, 5, 4, -3)[(self.number - 1) % 8])
-        return self.sympy.Integer(self.shown[name])
+        return Fraction(self.shown[name])
 
-    def of_side(self, side):
-        if isinstance(side, Vector):
-            return self.vector(side)
-        if isinstance(side, Positive):
-            return self.sympy.exp(self.scalar(side.log))
-        return self.scalar(side)
+    def pair(self):
+        """Both sides in exact arithmetic, logarithms for densities; of two laws the part that differs."""
+        a, b = self.sides
+        if isinstance(a, Gaussian):
+            same = self.m.k.zero_test(a.variance - b.variance)
+            return (self.vector(a.mean), self.vector(b.mean)) if same else (a.variance, b.variance)
+        if isinstance(a, Vector):
+            return self.vector(a), self.vector(b)
+        if isinstance(a, Positive):
+            return self.scalar(a.log), self.scalar(b.log)
+        return self.scalar(a), self.scalar(b)
 
 
 def show(x) -> str:
@@ -529,42 +570,45 @@ def show(x) -> str:
     return f"{text} = {decimals}..." if len(text) <= 60 else decimals + "..."
 
 
-def _refute(line: tree.Chain, relation: str, algebra) -> Outcome | None:
+def _refute(line: tree.Chain, relation: str, build=_sides) -> Outcome | None:
     """Exact values at which the relation fails."""
+    import sympy
+
     from .algebra import Undefined
 
     for world in (False, True):
-        m = Meaning(line, algebra, world=world)
-        a, b = _sides(m, line)
-        if m.marked:
-            continue
-        if isinstance(a, Gaussian):
-            return _refute_laws(m, a, b)
-        if isinstance(a, Scalar) and a.parts and b.parts and a.matrix != b.matrix:
-            return Outcome("refuted", "one side is a number, the other a matrix")
         for attempt in range(4):
-            values = Values(m, attempt)
             try:
-                x, y = values.of_side(a), values.of_side(b)
-                gap = (x - y).evalf(30)
+                values = Values(line, build, attempt, world)
+                a, b = values.sides
+                if values.m.marked:
+                    break
+                if isinstance(a, Scalar) and a.parts and b.parts and a.matrix != b.matrix:
+                    return Outcome("refuted", "one side is a number, the other a matrix")
+                x, y = values.pair()
+                if values.m.k.zero_test(x - y):
+                    continue
+                gap = values.m.k.exact(x - y).evalf(30)
+                x, y = values.m.k.exact(x), values.m.k.exact(y)
             except Undefined:
                 continue
             if not gap.is_real or abs(gap) < 1e-20:
                 continue
-            if {"=": True, ">=": gap < 0, ">": gap < 0, "<=": gap > 0, "<": gap > 0}[relation]:
-                shown = values.shown
-                if values.point["d"] > 1:
-                    shown = {"d": "2 (all vectors along one axis)", **shown}
-                shown = {**shown, **{n: str(values.point[n]) for n in m.free}, **_sigmas(line, values)}
-                if world:
-                    shown = {"data": "the single point x_0", r"\epsilon_\theta(x, t)": f"{values.point['kappa']} x", **shown}
-                return Outcome("refuted", "the two sides differ at these values", where=shown, left=show(x), right=show(y))
+            if not {"=": True, "~": True, ">=": gap < 0, ">": gap < 0, "<=": gap > 0, "<": gap > 0}[relation]:
+                continue
+            if isinstance(a, Positive):
+                x, y = sympy.exp(x), sympy.exp(y)
+            used = {tree.latex(s) for s in tree.walk(line) if isinstance(s, Sym)}
+            shown = {**values.shown, **{n: str(values.point[n]) for n in values.names if n in used and n in values.point}}
+            if values.point["d"] > 1:
+                shown = {"d": "2 (all vectors along one axis)", **shown}
+            if world:
+                shown = {"data": "the single point x_0", r"\epsilon_\theta(x, t)": f"{values.point['kappa']} x", **shown}
+            reason = "the two sides differ at these values"
+            if isinstance(a, Gaussian):
+                reason = "the " + ("mean" if values.m.k.zero_test(a.variance - b.variance) else "variance") + " is another one"
+            return Outcome("refuted", reason, where=shown, left=show(x), right=show(y))
     return None
-
-
-def _sigmas(line: tree.Chain, values: Values) -> dict[str, str]:
-    used = {tree.latex(s) for s in tree.walk(line) if isinstance(s, Sym) and s.name == "sigma"}
-    return {n: str(v) for n, v in values.point.items() if n in used}
 
 
 # ---------------------------------------------------------------------------------------------------- repairs
