@@ -122,13 +122,20 @@ def _read_file(path: Path) -> bytes:
         if path.is_symlink():
             raise Unreadable("is a link, and only the file itself is accepted") from error
         raise Unreadable(f"cannot be read: {error.strerror}") from error
-    with os.fdopen(fd, "rb") as handle:
+    try:
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
             raise Unreadable("is not a regular file")
         if status.st_size > MAX_FILE:
             raise Unreadable(f"has {status.st_size} bytes; at most {MAX_FILE} are read")
-        return _text(handle.read(MAX_FILE + 1))
+        data = b""
+        while len(data) <= MAX_FILE and (piece := os.read(fd, MAX_FILE + 1 - len(data))):
+            data += piece
+        return _text(data)
+    except OSError as error:
+        raise Unreadable(f"cannot be read: {error.strerror}") from error
+    finally:
+        os.close(fd)
 
 
 def _text(data: bytes) -> bytes:
@@ -180,11 +187,10 @@ def _open_archive(path: Path) -> IO[bytes]:
     except OSError as error:
         raise Unreadable(f"cannot be read: {error.strerror}") from error
     status = os.fstat(fd)
-    handle = os.fdopen(fd, "rb")
     if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_ARCHIVE:
-        handle.close()
+        os.close(fd)
         raise Unreadable(f"is not a regular file of at most {MAX_ARCHIVE >> 20} MB")
-    return handle
+    return os.fdopen(fd, "rb")
 
 
 def _zip_entries(path: Path) -> Iterator[Entry]:

@@ -282,8 +282,8 @@ def _check_junit(text: str) -> None:
     except ElementTree.ParseError as error:
         raise ValueError(f"not XML: {error}") from error
     _require(root.tag == "testsuites", "the root is not testsuites")
-    for suite in root:
-        cases = suite.findall("testcase")
+    for suite in (root, *root):
+        cases = list(suite.iter("testcase"))
         for key, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
             _require(suite.get(key) == str(sum(c.find(tag) is not None for c in cases)), f"{key} does not agree with the cases")
         _require(suite.get("tests") == str(len(cases)), "tests does not agree with the cases")
