@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from fractions import Fraction
 from itertools import combinations
 
 import numpy as np
@@ -38,17 +37,17 @@ from course.equations.tree import (
     latex,
     walk,
 )
-from course.equations.worlds import MIXED, Refuter, random_weights
+from course.equations.worlds import MIXED, Evaluator, World, depth, random_weights
 
 MAX_EDITS = 220
 MAX_PAIRS = 160
-MAX_SHOWN = 6
+MAX_SHOWN = 8
 
 
 def ratio(model: Model, n: Normaliser, instance) -> list[str]:
     """Sentences on the quotient of both sides of a product statement."""
     try:
-        form = plus(n.form(("log", instance.left)), n.form(("log", instance.right)), Fraction(-1))
+        form = plus(n.form(("log", instance.left)), n.form(("log", instance.right)), -1)
     except NotDecidable:
         return []
     if not form or any(b or m or len(logs) != 1 or next(iter(logs))[0][0] != "m" for b, m, logs in form):
@@ -71,7 +70,7 @@ def _density_with(form: Form, n: Normaliser, variables) -> str:
                         args = frozenset(vs) - frozenset(given)
                         want: Form = {}
                         for f, e in n.density(letter, args, frozenset(given)).items():
-                            want = plus(want, {(frozenset(), frozenset(), frozenset([(f, 1)])): Fraction(e)})
+                            want = plus(want, {(frozenset(), frozenset(), frozenset([(f, 1)])): e})
                         text = (
                             f"{letter}({', '.join(map(shown, sorted(args)))}"
                             + (f"|{', '.join(map(shown, given))}" if given else "")
@@ -198,11 +197,9 @@ def _here(node: Node, setting, symbols: list[Sym]) -> Iterator[Edit]:
             for name, limit in (("low", low), ("high", high)):
                 if limit is not None:
                     for by in (1, -1):
-                        yield (
-                            replace(node, **{name: Index(limit.var, limit.shift + by)}),
-                            f"the {'lower' if name == 'low' else 'upper'} limit of \\{kind} becomes {latex(Index(limit.var, limit.shift + by))}",
-                            4,
-                        )
+                        moved = Index(limit.var, limit.shift + by)
+                        which = "lower" if name == "low" else "upper"
+                        yield replace(node, **{name: moved}), f"the {which} limit of \\{kind} becomes {latex(moved)}", 4
             yield (
                 replace(node, kind="prod" if kind == "sum" else "sum"),
                 f"\\{kind} replaced by \\{'prod' if kind == 'sum' else 'sum'}",
@@ -238,33 +235,34 @@ class _Screen:
     """A quick look at many candidates in a few fixed worlds."""
 
     def __init__(self, claim):
-        self.claim = claim
-        lengths = (3, 2) if claim.setting.indexed else (1,)
-        self.worlds = []
         from course.equations.judging import _model
 
-        for T in lengths:
+        self.claim = claim
+        self.worlds = []
+        for T in (2, 3) if claim.setting.indexed else (1,):
             model = _model(claim.setting, T)
-            self.worlds.append((T, model, random_weights(model, 2, 10, np.random.default_rng(7), MIXED)))
+            self.worlds.append((T, World(model, random_weights(model, 2, 6, np.random.default_rng(7), MIXED))))
 
     def __call__(self, left: Node, right: Node) -> str | None:
         """ "=", ">=", "<=" if that held everywhere tried, else None."""
         signs: set[int] = set()
         candidate = replace(self.claim, left=left, right=right)
-        for T, model, weights in self.worlds:
+        for T, world in self.worlds:
             try:
                 found = candidate.instances(T)
                 if not found:
                     return None
                 for i in found:
-                    if i.lints or (i.free_left ^ i.free_right and not i.free_right <= i.free_left):
+                    if i.lints or (i.free_right - i.free_left and i.free_left - i.free_right):
                         return None
-                    up = Refuter(model, i.left, i.right, i.free, ">=", "")
-                    if up.gap(weights).max() > 1e-9:
-                        signs.add(-1)
-                    down = Refuter(model, i.left, i.right, i.free, "<=", "")
-                    if down.gap(weights).max() > 1e-9:
-                        signs.add(1)
+                    e = Evaluator(world, tuple(sorted(i.free)), max(depth(i.left), depth(i.right)))
+                    with np.errstate(all="ignore"):
+                        a, b = e.value(i.left), e.value(i.right)
+                        gap = (a - b) / (1 + np.abs(a) + np.abs(b))
+                    if not np.isfinite(gap).all():
+                        return None
+                    signs |= {1} if gap.max() > 1e-9 else set()
+                    signs |= {-1} if gap.min() < -1e-9 else set()
                     if len(signs) == 2:
                         return None
             except NotDecidable:
@@ -280,7 +278,7 @@ def repairs(claim, decide: Callable) -> list[tuple[str, str]]:
     seen: set = set()
 
     def consider(left: Node, relation: str, right: Node, what: str, rank: int) -> bool:
-        verdict = decide(replace(claim, left=left, relation=relation, right=right), False)
+        verdict = decide(replace(claim, left=left, relation=relation, right=right), False, False)
         if verdict.accepted and left != right:
             found.append((rank, len(found), latex(Chain((left, right), (relation,))), what))
             return True
@@ -295,6 +293,10 @@ def repairs(claim, decide: Callable) -> list[tuple[str, str]]:
         pool.append((claim.left, new, what, rank))
     for new, what, rank in edits(claim.left, claim.setting, symbols):
         pool.append((new, claim.right, what, rank + 1))
+    for term, text in _terms(claim.setting):
+        for new, sign in ((Neg(term), "-"), (term, "+")):
+            whole = Add((*claim.right.terms, new)) if isinstance(claim.right, Add) else Add((claim.right, new))
+            pool.append((claim.left, whole, f"the term {sign} {text} added", 4))
     pool.sort(key=lambda p: p[3])
     good = {"=": ("=",), ">=": ("=", ">="), "<=": ("=", "<="), ">": (), "<": ()}[claim.relation]
     for left, right, what, rank in pool[:MAX_EDITS]:
@@ -303,7 +305,7 @@ def repairs(claim, decide: Callable) -> list[tuple[str, str]]:
         seen.add((left, right))
         if screen(left, right) in good:
             consider(left, claim.relation, right, what, rank)
-            if len(found) >= MAX_SHOWN + 2:
+            if len(found) >= (MAX_SHOWN if claim.relation == "=" else 4):
                 break
     if not found:
         small = [p for p in pool if p[3] <= 4 and p[0] is claim.left]
@@ -330,6 +332,26 @@ def repairs(claim, decide: Callable) -> list[tuple[str, str]]:
                 )
     found.sort()
     return [(text, what) for _, _, text, what in found[:MAX_SHOWN]]
+
+
+def _terms(setting) -> list[tuple[Node, str]]:
+    """Terms that are easily forgotten, as far as they can be written in the setting."""
+    from course.equations.reader import read_statement
+
+    out = []
+    for latex_text, uses in (
+        (r"\mathrm{KL}(q(z|x) \| p(z|x))", "vae"),
+        (r"\mathrm{KL}(q(z|x) \| p(z))", "vae"),
+        (r"\mathrm{KL}(q(z_{1:T}|x) \| p(z_{1:T}|x))", "hvae chain"),
+        (r"\mathrm{KL}(q(z_T|x) \| p(z_T))", "hvae chain"),
+        (r"\mathrm{KL}(q(x_{1:T}|x_0) \| p(x_{1:T}|x_0))", "diffusion"),
+        (r"\mathrm{KL}(q(x_T|x_0) \| p(x_T))", "diffusion"),
+        (r"\mathbb{E}_{q(x_1|x_0)}[\log p(x_0|x_1)]", "diffusion"),
+        (r"\mathbb{E}_{q(z_1|x)}[\log p(x|z_1)]", "hvae"),
+    ):
+        if setting.name in uses.split():
+            out.append((read_statement(f"{latex_text} = 0").terms[0], latex_text))
+    return out
 
 
 def _symbols(claim) -> list[Sym]:

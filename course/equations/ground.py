@@ -59,6 +59,10 @@ def shown(slot: Slot | Var) -> str:
     return name + (f"_{slot[1]}" if 0 <= slot[1] < 10 else f"_{{{slot[1]}}}" if slot[1] >= 0 else "") + tag
 
 
+class PointMass(OutOfRange):
+    """A density degenerates for this choice of indices."""
+
+
 class Grounder:
     """Grounds terms of one statement for one model and one choice of the free indices.
 
@@ -119,6 +123,13 @@ class Grounder:
                 self.free.add(var)
             out.append(var)
         return out
+
+    def slots_of(self, sym: Sym, env: dict[str, int]) -> list[Slot]:
+        """The slots of a symbol, without taking note of it as a free variable."""
+        kept = set(self.free)
+        found = [v[:2] for v in self.variables(sym, env, {})]
+        self.free = kept
+        return found
 
     def bind(self, syms: tuple[Sym, ...], env: dict, scope: dict) -> tuple[tuple[Var, ...], dict]:
         """Fresh variables for the symbols, and the scope in which they are known."""
@@ -359,10 +370,12 @@ class Grounder:
             raise NotDecidable("normal laws belong to the setting gaussian")
         if not isinstance(left, Density) or not isinstance(right, Density):
             if isinstance(left, Mul | Density) and isinstance(right, Mul | Density):
+
                 def args(n):
                     return tuple(
-                                    s for f in (n.factors if isinstance(n, Mul) else (n,)) if isinstance(f, Density) for s in f.args
-                                )
+                        s for f in (n.factors if isinstance(n, Mul) else (n,)) if isinstance(f, Density) for s in f.args
+                    )
+
                 if args(left) and args(right):
                     bound, new = self.bind(args(left), env, scope)
                     if {v[:2] for v in self.bind(args(right), env, scope)[0]} != {v[:2] for v in bound}:
@@ -391,7 +404,7 @@ class Grounder:
                 ] = None
             b = self.density(right, env, new)
         if a == ONE:
-            raise NotDecidable(f"{latex(left)} is a point mass for T = {self.model.T}: it has no KL divergence from a density")
+            raise PointMass(f"{latex(left)} is a point mass for T = {self.model.T}: it has no KL divergence from a density")
         return ("sum", bound, times([a, ("add", (("log", a), times([("num", Fraction(-1)), ("log", b)])))]))
 
     def info(self, node: Info, env: dict, scope: dict) -> Ground:
@@ -405,10 +418,10 @@ class Grounder:
         else:
             over = tuple(s for g in node.groups for s in g)
             held = ()
-            fixed = {s for s in observed[letter]}
-            if any(v[:2] in fixed for s in over for v in self.variables(s, env, scope)):
+            fixed = set(observed[letter])
+            if any(v in fixed for s in over for v in self.slots_of(s, env)):
                 raise NotDecidable(f"{latex(node)}: {letter} has no law for its observed variables")
-            averaged = tuple(s for s in node.given if not any(v[:2] in fixed for v in self.variables(s, env, {})))
+            averaged = tuple(s for s in node.given if not any(v in fixed for v in self.slots_of(s, env)))
             held = tuple(s for s in node.given if s not in averaged)
             over = (*over, *averaged)
         bound, new = self.bind(over, env, scope)

@@ -321,7 +321,7 @@ class Claim:
 
     def difference(self, i: Instance, forget: str = "") -> Form:
         n = _normaliser(self.setting, i.T, forget, i.extra)
-        return plus(n.form(i.left), n.form(i.right), Fraction(-1))
+        return plus(n.form(i.left), n.form(i.right), -1)
 
 
 def _number(node: Node, indices: dict[str, int], T: int) -> int | None:
@@ -402,8 +402,8 @@ def _horizon(claim: Claim) -> int | None:
     return horizon if depth <= 1 and horizon <= MAX_T - 2 and len(claim.free_indices()) <= 1 else None
 
 
-def decide(claim: Claim, explaining: bool = True) -> Verdict:
-    """The verdict on one relation, without its reading."""
+def decide(claim: Claim, explaining: bool = True, search: bool = True) -> Verdict:
+    """The verdict on one relation, without its reading. search=False looks for a proof only, not for a counterexample."""
     if claim.relation in (":=", "=:"):
         claim = replace(claim, relation="=")
     if claim.relation in ("~", "->", "~=", "!=", "propto"):
@@ -416,7 +416,7 @@ def decide(claim: Claim, explaining: bool = True) -> Verdict:
         }
         return Verdict("undecided", reason=what[claim.relation])
     try:
-        first = _reading(claim, explaining)
+        first = _reading(claim, explaining, not search, search)
         verdict, flags = first
         others = []
         if flags["bare"] and flags["averages"]:
@@ -426,7 +426,7 @@ def decide(claim: Claim, explaining: bool = True) -> Verdict:
                 (replace(claim, prior=True), "the right law of the KL as a prior", "the right law of the KL as a posterior")
             )
         for other, name, usual in others:
-            second, _ = _reading(other, False)
+            second, _ = _reading(other, False, True, search)
             if second.kind == verdict.kind or second.kind == "undecided":
                 continue
             if verdict.accepted and second.accepted:
@@ -446,7 +446,7 @@ def decide(claim: Claim, explaining: bool = True) -> Verdict:
         return Verdict("undecided", reason="the statement is nested too deeply")
 
 
-def _reading(claim: Claim, explaining: bool) -> tuple[Verdict, dict]:
+def _reading(claim: Claim, explaining: bool, only_kind: bool = False, search: bool = True) -> tuple[Verdict, dict]:
     setting = claim.setting
     lengths = LENGTHS if setting.indexed else (1,)
     instances = [i for T in lengths for i in claim.instances(T)]
@@ -479,10 +479,12 @@ def _reading(claim: Claim, explaining: bool) -> tuple[Verdict, dict]:
     if not open_:
         if relation in (">", "<"):
             return _strict_equal(claim, instances[0], lints), flags
-        verdict = _proved(claim, "identity", instances, notes, explaining)
+        verdict = _proved(claim, "identity", instances, notes, explaining, "" if only_kind else None)
         if relation != "=":
             verdict = replace(verdict, reason="both sides are even equal")
         return _with_lints(verdict, lints, extra_note), flags
+    if relation == "=" and not search:
+        return Verdict("undecided"), flags
     if relation == "=":
         for i in open_:
             cex = _refute(claim, i, "=", lints, thorough=False)
@@ -494,20 +496,25 @@ def _reading(claim: Claim, explaining: bool) -> tuple[Verdict, dict]:
                 return _refuted(claim, i, cex, lints, extra_note, explaining), flags
         return Verdict("undecided", reason="no proof was found, and no counterexample", notes=notes), flags
     weak = {">": ">=", "<": "<="}.get(relation, relation)
-    for i in open_:
-        cex = _refute(claim, i, weak, lints, thorough=False, quick=True)
+    for i in open_ if search else ():
+        cex = _refute(claim, i, weak, lints, thorough=False)
         if cex:
             return _refuted(claim, i, cex, lints, extra_note, explaining), flags
-    found = _bounded(claim, weak, open_, instances)
+    found = _bounded(claim, weak, open_, instances, not only_kind)
     if found is None:
-        for i in open_[:12]:
+        for i in open_[:12] if search else ():
             cex = _refute(claim, i, weak, lints, thorough=True)
             if cex:
                 return _refuted(claim, i, cex, lints, extra_note, explaining), flags
         return Verdict(
-            "undecided", reason="no certificate was found for the inequality, and no counterexample", notes=notes
+            "undecided",
+            reason="no certificate was found for the inequality, and no counterexample "
+            "(what holds only for variables with finitely many values, such as H >= 0, fails for densities and is not proved)",
+            notes=notes,
         ), flags
     certificate, proved_for = found
+    if relation in (">", "<") and not search:
+        return Verdict("undecided"), flags
     if relation in (">", "<"):
         return _strict(claim, open_[0], lints, certificate), flags
     verdict = _proved(claim, "bound", instances, notes, explaining, proved_for, certificate)
@@ -628,12 +635,14 @@ def _signed(form: Form, relation: str) -> Form:
     return dict(form) if relation == ">=" else {k: -v for k, v in form.items()}
 
 
-def _bounded(claim: Claim, relation: str, open_: list[Instance], instances: list[Instance]) -> tuple[str, str] | None:
+def _bounded(
+    claim: Claim, relation: str, open_: list[Instance], instances: list[Instance], generalise: bool
+) -> tuple[str, str] | None:
     """(certificate, proved for) if the inequality has a certificate at every length, else None."""
     setting = claim.setting
     general_tried = False
     texts: dict[str, None] = {}
-    single = not claim.free_indices()
+    single = generalise and not claim.free_indices()
     for i in sorted(open_, key=lambda i: (i.T != 3, i.T)):
         n = _normaliser(setting, i.T, "", i.extra)
         proof = Bounds(n).prove(_signed(i.form or {}, relation))
@@ -759,7 +768,7 @@ def _strict(claim: Claim, i: Instance, lints: tuple, certificate: str) -> Verdic
     """A strict inequality whose weak form is proved: it fails if both sides are equal where q is p."""
     model = _model(claim.setting, i.T, "", i.extra)
     n = _normaliser(claim.setting, i.T, "", i.extra)
-    if plus(n.form(_swap_letter(i.left)), n.form(_swap_letter(i.right)), Fraction(-1)):
+    if plus(n.form(_swap_letter(i.left)), n.form(_swap_letter(i.right)), -1):
         return Verdict(
             "undecided",
             reason="the inequality without strictness is proved; whether equality can occur was not decided",
@@ -827,12 +836,14 @@ def _unreadable(e: ReadError, setting: str) -> Verdict:
 
 
 def _known(sym: Node, setting: Setting) -> bool:
+    """Does the setting give this symbol a meaning, as a variable, an index or a named quantity?"""
     head = sym.head if isinstance(sym, Apply) else sym
     if not isinstance(head, Sym):
         return True
-    heads = {k.partition("_")[0] for k in setting.definitions}
     bases = {s[0] for s in _model(setting, 2 if setting.indexed else 1).slots} | {s[0] for s in setting.alias_slots}
-    return head.name in heads or head.name in bases or head.name in INDEX_NAMES
+    if head.name in bases or (head.name in INDEX_NAMES and not head.sub):
+        return True
+    return any(k == head.name if not head.sub else k.startswith(f"{head.name}_") for k in setting.definitions)
 
 
 def _substitute(node: Node, definitions: dict[Node, Node]) -> Node:

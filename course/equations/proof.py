@@ -25,16 +25,20 @@ from course.equations.settings import Model
 
 Factor = tuple  # ("m", letter, frozenset of variables) or ("o", kind, frozenset of (term, coefficient)) or ("n", prime)
 Term = tuple[frozenset, frozenset, frozenset]  # bound variables, {(factor, exponent)}, {(factor, power of its logarithm)}
-Form = dict[Term, Fraction]
+Form = dict[Term, Fraction | int]
 UNIT: Term = (frozenset(), frozenset(), frozenset())
 MAX_TERMS = 3000
+MAX_KEPT = 20_000  # entries of a cache
 
 
-def constant(c: Fraction) -> Form:
-    return {UNIT: c} if c else {}
+def constant(c: Fraction | int) -> Form:
+    """A number as a form. Whole coefficients are kept as int: most are, and it is quicker."""
+    if not c:
+        return {}
+    return {UNIT: int(c) if c.denominator == 1 else c}
 
 
-def plus(a: Form, b: Form, scale: Fraction = Fraction(1)) -> Form:
+def plus(a: Form, b: Form, scale: Fraction | int = 1) -> Form:
     out = dict(a)
     for k, v in b.items():
         new = out.get(k, 0) + scale * v
@@ -106,6 +110,9 @@ class Normaliser:
         self.model = model
         self._fresh = 0
         self._cache: dict[Term, Term] = {}
+        self._densities: dict = {}
+        self.elementals: dict = {}  # of Bounds, kept here so that they are computed once
+        self.averages: dict = {}
 
     def marginal(self, letter: str, variables: frozenset[Var]) -> dict[Factor, int]:
         """The marginal of these variables, split by independence."""
@@ -116,24 +123,30 @@ class Normaliser:
         }
 
     def density(self, letter: str, args: frozenset[Var], given: frozenset[Var]) -> dict[Factor, int]:
-        out = self.marginal(letter, args | given)
-        for k, v in self.marginal(letter, given).items():
-            out[k] = out.get(k, 0) - v
-        return {k: v for k, v in out.items() if v}
+        """letter(args | given) as marginals with exponents."""
+        key = (letter, args, given)
+        if key not in self._densities:
+            if len(self._densities) > MAX_KEPT:
+                self._densities.clear()
+            out = self.marginal(letter, args | given)
+            for k, v in self.marginal(letter, given).items():
+                out[k] = out.get(k, 0) - v
+            self._densities[key] = {k: v for k, v in out.items() if v}
+        return self._densities[key]
 
     def form(self, g: Ground) -> Form:
         match g:
             case ("num", c):
                 return constant(c)
             case ("d", letter, args, given):
-                return {(frozenset(), frozenset(self.density(letter, args, given).items()), frozenset()): Fraction(1)}
+                return {(frozenset(), frozenset(self.density(letter, args, given).items()), frozenset()): 1}
             case ("add", parts):
                 out: Form = {}
                 for p in parts:
                     out = plus(out, self.form(p))
                 return out
             case ("mul", parts):
-                out = constant(Fraction(1))
+                out = constant(1)
                 for p in parts:
                     out = self.times(out, self.form(p))
                 return out
@@ -141,7 +154,7 @@ class Normaliser:
                 return self.times(self.form(a), self.inverse(self.form(b)))
             case ("pow", a, n):
                 base = self.form(a) if n >= 0 else self.inverse(self.form(a))
-                out = constant(Fraction(1))
+                out = constant(1)
                 for _ in range(abs(n)):
                     out = self.times(out, base)
                 return out
@@ -187,7 +200,7 @@ class Normaliser:
         if len(a) == 1:
             (((bound, mono, logs), c),) = a.items()
             if not bound and not logs:
-                return {(frozenset(), frozenset((f, -e) for f, e in mono), frozenset()): 1 / c}
+                return {(frozenset(), frozenset((f, -e) for f, e in mono), frozenset()): Fraction(1) / c}
             if not logs:
                 outside, inside = self.outside(bound, mono)
                 return {
@@ -196,13 +209,13 @@ class Normaliser:
                         frozenset(
                             [
                                 *((f, -e) for f, e in outside),
-                                (("o", "val", frozenset([((bound, inside, logs), Fraction(1))])), -1),
+                                (("o", "val", frozenset([((bound, inside, logs), 1)])), -1),
                             ]
                         ),
                         frozenset(),
-                    ): 1 / c
+                    ): Fraction(1) / c
                 }
-        return {(frozenset(), frozenset([(("o", "val", frozenset(a.items())), -1)]), frozenset()): Fraction(1)}
+        return {(frozenset(), frozenset([(("o", "val", frozenset(a.items())), -1)]), frozenset()): 1}
 
     def outside(self, bound: frozenset, mono: frozenset) -> tuple[list, frozenset]:
         out = [(f, e) for f, e in mono if not factor_variables(f) & bound]
@@ -212,10 +225,10 @@ class Normaliser:
         if not a:
             raise NotDecidable("the logarithm of zero")
         if len(a) > 1:
-            return {_log_term(("o", "val", frozenset(a.items()))): Fraction(1)}
+            return {_log_term(("o", "val", frozenset(a.items()))): 1}
         (((bound, mono, logs), c),) = a.items()
         if logs:
-            return {_log_term(("o", "val", frozenset(a.items()))): Fraction(1)}
+            return {_log_term(("o", "val", frozenset(a.items()))): 1}
         if c < 0:
             raise NotDecidable("the logarithm of a negative number")
         out: Form = {}
@@ -223,9 +236,9 @@ class Normaliser:
             out[_log_term(("n", prime))] = Fraction(e)
         outside, inside = self.outside(bound, mono)
         for f, e in outside:
-            _put(out, _log_term(f), Fraction(e))
+            _put(out, _log_term(f), e)
         if bound:
-            _put(out, _log_term(("o", "val", frozenset([((bound, inside, frozenset()), Fraction(1))]))), Fraction(1))
+            _put(out, _log_term(("o", "val", frozenset([((bound, inside, frozenset()), 1)]))), 1)
         return out
 
     def exp(self, a: Form) -> Form:
@@ -233,10 +246,10 @@ class Normaliser:
         scale = Fraction(1)
         for (bound, weight, logs), c in a.items():
             if bound or weight or len(logs) != 1 or c.denominator != 1:
-                return {(frozenset(), frozenset([(("o", "exp", frozenset(a.items())), 1)]), frozenset()): Fraction(1)}
+                return {(frozenset(), frozenset([(("o", "exp", frozenset(a.items())), 1)]), frozenset()): 1}
             ((f, power),) = logs
             if power != 1:
-                return {(frozenset(), frozenset([(("o", "exp", frozenset(a.items())), 1)]), frozenset()): Fraction(1)}
+                return {(frozenset(), frozenset([(("o", "exp", frozenset(a.items())), 1)]), frozenset()): 1}
             if f[0] == "n":
                 scale *= Fraction(f[1]) ** int(c)
             else:
@@ -247,6 +260,8 @@ class Normaliser:
         """Sum out what can be summed out, and give bound variables their canonical names."""
         if term in self._cache:
             return self._cache[term]
+        if len(self._cache) > MAX_KEPT:
+            self._cache.clear()
         bound, mono, logs = term
         in_logs = frozenset(v for f, _ in logs for v in factor_variables(f))
         changed = True
@@ -306,7 +321,7 @@ class Normaliser:
 def _put(out: Form, term: Term, c: Fraction) -> Form:
     new = out.get(term, 0) + c
     if new:
-        out[term] = Fraction(new)
+        out[term] = new
     else:
         out.pop(term, None)
     return out
@@ -375,7 +390,7 @@ class Bounds:
 
     def __init__(self, normaliser: Normaliser):
         self.n, self.model = normaliser, normaliser.model
-        self._atoms: dict = {}
+        self._atoms = normaliser.averages
 
     def laws(self, target: Form) -> list[tuple[str, frozenset[Var]]]:
         """The laws that the target averages over: (letter, what it is conditioned on)."""
@@ -396,7 +411,7 @@ class Bounds:
 
     def average(self, law: tuple[str, frozenset[Var]], hidden: frozenset[Var], logged: Factor) -> Term:
         """The term E_law[log marginal]."""
-        key = (law, logged)
+        key = (law, hidden, logged)
         if key not in self._atoms:
             letter, given = law
             if logged[0] == "m" and not logged[2] & hidden:
@@ -409,54 +424,63 @@ class Bounds:
 
     def expected(self, law, hidden, density: dict[Factor, int], out: Form, sign: int) -> None:
         for f, e in density.items():
-            _put(out, self.average(law, hidden, f), Fraction(sign * e))
+            _put(out, self.average(law, hidden, f), sign * e)
 
     def elementals(self, target: Form) -> list[Elemental]:
-        free = self.free(target)
-        out: list[Elemental] = []
-        seen: set = set()
-        for law in self.laws(target):
-            letter, given = law
+        """The conditional KL divergences that could add up to the target: under each of its laws, for every choice of
+        variables, and compared with every law of p and q with fewer conditions."""
+        gaps = self.jensen(target)
+        seen = [target, *(g.form for g in gaps)]
+        free = frozenset(v for form in seen for v in self.free(form))
+        out: dict[frozenset, Elemental] = {}
+        for law in dict.fromkeys(law for form in seen for law in self.laws(form)):
             blocked = {v[:2] for v in free}
-            bound_slots = {v[:2] for b, m, _ in target for v in b if m}
-            hidden = frozenset(
-                (*s, "!")
-                for s in self.model.slots
-                if s not in {g[:2] for g in given} and (s not in blocked or s in bound_slots)
-            )
-            outer = [v for v in free if v[:2] not in {h[:2] for h in hidden}]
-            names = sorted(hidden, key=lambda v: (v[1], v[0]))
-            pieces: list[tuple[frozenset, frozenset]] = []
-            for r in range(1, len(names) + 1):
-                for a in combinations(names, r):
-                    rest = [v for v in names if v not in a]
-                    for k in range(len(rest) + 1) if r == 1 else (0, len(rest)):
-                        pieces += [(frozenset(a), frozenset(b)) for b in combinations(rest, k)]
-            pieces.sort(key=lambda ab: (-len(ab[0]), len(ab[1]), order(ab)))
-            for a, b in pieces:
-                left = self.n.density(letter, a, b | given)
-                base: Form = {}
-                self.expected(law, hidden, left, base, 1)
-                conditions = sorted(b | frozenset(outer) | given)
-                tails = (conditions,) if len(a) > 1 else None
-                subsets = (
-                    [frozenset(c) for k in range(len(conditions), -1, -1) for c in combinations(conditions, k)]
-                    if tails is None
-                    else [b | given | frozenset(outer), b | given, b, b | (given & frozenset(outer))]
-                )
-                for c in subsets:
-                    for other in "pq":
-                        if len({v[:2] for v in a | c}) != len(a | c):
-                            continue
-                        form = dict(base)
-                        self.expected(law, hidden, self.n.density(other, a, c), form, -1)
-                        key = frozenset(form.items())
-                        if form and key not in seen:
-                            seen.add(key)
-                            out.append(Elemental(form, letter, a, b, given, other, c))
-                if len(out) > 6000:
-                    return out
-        out += self.jensen(target)
+            averaged = {v[:2] for form in seen for b, m, _ in form for v in b if m}
+            fixed = {g[:2] for g in law[1]}
+            hidden = frozenset((*s, "!") for s in self.model.slots if s not in fixed and (s not in blocked or s in averaged))
+            outer = frozenset(v for v in free if v[:2] not in {h[:2] for h in hidden})
+            key = (law, hidden, outer)
+            if key not in self.n.elementals:
+                if len(self.n.elementals) > 30:
+                    self.n.elementals.clear()
+                    self.n.averages.clear()
+                self.n.elementals[key] = self.under(law, hidden, outer)
+            for k, e in self.n.elementals[key].items():
+                out.setdefault(k, e)
+        return [*out.values(), *gaps]
+
+    def under(
+        self, law: tuple[str, frozenset[Var]], hidden: frozenset[Var], outer: frozenset[Var]
+    ) -> dict[frozenset, Elemental]:
+        """Those under one law, without repetitions, blocks of variables first."""
+        letter, given = law
+        out: dict[frozenset, Elemental] = {}
+        names = sorted(hidden, key=lambda v: (v[1], v[0]))
+        pieces: list[tuple[frozenset, frozenset]] = []
+        for r in range(1, len(names) + 1):
+            for a in combinations(names, r):
+                rest = [v for v in names if v not in a]
+                for k in range(len(rest) + 1) if r == 1 else (0, len(rest)):
+                    pieces += [(frozenset(a), frozenset(b)) for b in combinations(rest, k)]
+        pieces.sort(key=lambda ab: (-len(ab[0]), len(ab[1]), order(ab)))
+        for a, b in pieces:
+            base: Form = {}
+            self.expected(law, hidden, self.n.density(letter, a, b | given), base, 1)
+            conditions = sorted(b | outer | given)
+            if len(a) > 1:
+                subsets = [b | given | outer, b | given, b, b | (given & outer)]
+            else:
+                subsets = [frozenset(c) for k in range(len(conditions), -1, -1) for c in combinations(conditions, k)]
+            for c in subsets:
+                if len({v[:2] for v in a | c}) != len(a | c):
+                    continue
+                for other in "pq":
+                    form = dict(base)
+                    self.expected(law, hidden, self.n.density(other, a, c), form, -1)
+                    if form:
+                        out.setdefault(frozenset(form.items()), Elemental(form, letter, a, b, given, other, c))
+            if len(out) > 6000:
+                break
         return out
 
     def jensen(self, target: Form) -> list[Elemental]:
@@ -473,14 +497,14 @@ class Bounds:
                     if {v[:2] for v in given} & {v[:2] for v in bound}:
                         continue
                     law = self.n.density(letter, bound, given)
-                    form: Form = {_log_term(f): Fraction(1)}
+                    form: Form = {_log_term(f): 1}
                     for g, e in [*mono, *((k, -v) for k, v in law.items())]:
                         term = (
                             (bound, frozenset(law.items()), frozenset([(g, 1)]))
                             if factor_variables(g) & bound
                             else _log_term(g)
                         )
-                        _put(form, self.n.settled(term) if term[0] else term, Fraction(-e))
+                        _put(form, self.n.settled(term) if term[0] else term, -e)
                     if len(form) > 1:
                         names = ", ".join(shown(v) for v in sorted(bound))
                         cond = ", ".join(shown(v) for v in sorted(given))
@@ -518,7 +542,7 @@ class Bounds:
             return None
         for e in elementals:  # the common case: one term
             some = next(iter(e.form))
-            ratio = target.get(some, Fraction(0)) / e.form[some]
+            ratio = Fraction(target.get(some, 0)) / e.form[some]
             if ratio > 0 and len(e.form) == len(target) and all(target.get(k) == ratio * v for k, v in e.form.items()):
                 return [(ratio, e)]
         keys = sorted(wanted | {t for e in elementals for t in e.form}, key=order)

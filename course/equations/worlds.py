@@ -187,18 +187,19 @@ def random_weights(model: Model, size: int, batch: int, rng: np.random.Generator
     }
 
 
-def _depth(g: Ground) -> int:
+def depth(g: Ground) -> int:
+    """How many bound variables are live at once, at most."""
     match g:
         case ("num", _) | ("d", _, _, _):
             return 0
         case ("sum", bound, body):
-            return len(bound) + _depth(body)
+            return len(bound) + depth(body)
         case ("add" | "mul", parts):
-            return max((_depth(p) for p in parts), default=0)
+            return max((depth(p) for p in parts), default=0)
         case ("div", a, b):
-            return max(_depth(a), _depth(b))
+            return max(depth(a), depth(b))
         case _:
-            return _depth(g[1])
+            return depth(g[1])
 
 
 class Evaluator:
@@ -366,7 +367,7 @@ class Refuter:
     ):
         self.model, self.left, self.right, self.relation, self.at, self.formal = model, left, right, relation, at, formal
         self.free = tuple(sorted(free))
-        self.depth = max(_depth(left), _depth(right))
+        self.depth = max(depth(left), depth(right))
         self.seed = seed
 
     def gap(self, weights: dict) -> np.ndarray:

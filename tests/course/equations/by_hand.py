@@ -21,7 +21,7 @@ class Hand:
             for g in itertools.product(*(range(self.size[n]) for n in given)):
                 cells = list(itertools.product(*(range(self.size[n]) for n in free)))
                 w = [weight() for _ in cells]
-                for c, x in zip(cells, w):
+                for c, x in zip(cells, w, strict=True):
                     out[c + g] = x / sum(w)
             return free + given, out
 
@@ -31,15 +31,15 @@ class Hand:
             p, q = [table(names, [])], [table(["x"], []), table(latents, ["x"])]
         else:
             line = names if setting == "diffusion" else ["x", *latents]
-            p = [table([line[-1]], [])] + [table([a], [b]) for a, b in zip(line, line[1:])]
-            q = [table([line[0]], [])] + [table([b], [a]) for a, b in zip(line, line[1:])]
+            p = [table([line[-1]], [])] + [table([a], [b]) for a, b in itertools.pairwise(line)]
+            q = [table([line[0]], [])] + [table([b], [a]) for a, b in itertools.pairwise(line)]
         self.joint = {"p": self._multiply(p), "q": self._multiply(q)}
         self.memory = {}
 
     def _multiply(self, tables):
         out = {}
         for cell in itertools.product(*(range(self.size[n]) for n in self.names)):
-            v = dict(zip(self.names, cell))
+            v = dict(zip(self.names, cell, strict=True))
             x = 1.0
             for names, t in tables:
                 x *= t[tuple(v[n] for n in names)]
@@ -69,7 +69,7 @@ class Hand:
     def all(self, names, v):
         names = names.split()
         for cell in itertools.product(*(range(self.size[n]) for n in names)):
-            yield {**v, **dict(zip(names, cell))}
+            yield {**v, **dict(zip(names, cell, strict=True))}
 
     def sum(self, names, f, v):
         return sum(f(u) for u in self.all(names, v))
