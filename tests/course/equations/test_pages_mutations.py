@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from course.equations import judging, pages, settings
-from course.equations.reader import read
+from course.equations.reader import ReadError, read
 from course.equations.tree import (
     KL,
     Add,
@@ -602,7 +602,11 @@ def cases():
 
 def accepted(text, setting):
     """What `judge` says, without looking for repairs."""
-    return all(s.verdict.accepted for s in judging._judged(read(text), None if setting == "gaussian" else settings[setting], False))
+    try:
+        reading = read(text)
+    except ReadError:
+        return False
+    return all(s.verdict.accepted for s in judging._judged(reading, None if setting == "gaussian" else settings[setting], False))
 
 
 def survey(some):
