@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -149,8 +150,12 @@ def render_mine(components: Components, prompt: str, sampler: str, steps: int, s
         if not images.isfinite().all():
             raise FloatingPointError("the picture came out as NaN or infinity")
         to_pixels = parts.get("ch10.to_uint8")
-        pixels = to_pixels(images) if to_pixels else ((images / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
+        pixels = (to_pixels or _to_uint8)(images)                                             # (B, H, W, 3)
     return [Image.fromarray(picture.contiguous().numpy()) for picture in pixels]
+
+
+def _to_uint8(images: Tensor) -> Tensor:
+    return ((images / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
 
 
 def my_schedule(config: Any, parts: Parts) -> NoiseSchedule:
@@ -173,7 +178,7 @@ def my_levels(sampler: Sampler, schedule: NoiseSchedule, steps: int, parts: Part
     spacing = schedule.timestep_spacing or sampler.spacing
     times: list[float] | None = None
     if spacing == "leading" and (leading := parts.get("ch06.leading_timesteps")):
-        offset = int(levels[-2].t)                                         # what the course's grid has, also where it must give way
+        offset = int(levels[-2].t)      # what the course's grid has, also where it must give way
         times = leading(steps, len(schedule), offset)
     elif spacing == "linspace" and not sampler.whole and (linspace := parts.get("ch06.linspace_timesteps")):
         times = linspace(steps, len(schedule))
@@ -228,7 +233,10 @@ def my_sampler(name: str, sampler: Sampler, denoise: Callable[[Tensor, Any], Ten
 def render_mine_to_files(prompt: str, model: str, sampler: str, steps: int, guidance: float, negative: str, seeds: list[int],
                          height: int | None, width: int | None, device: str, dtype: str, out: Path, compare: bool = False,
                          folder: Path = EXERCISES) -> None:
-    """Render with the student's parts into `out`, and say whose each part was. `compare` puts the course's picture beside it."""
+    """Render with the student's parts into `out`, and say whose each part was.
+
+    `compare` puts the course's picture beside it. Raises what `render_mine` raises, OSError when the file cannot be written.
+    """
     pick_sampler(sampler)
     if out.suffix.lower() not in Image.registered_extensions():
         raise ValueError(f"{out} has no ending that names a picture format; .png is a good one")
@@ -243,15 +251,15 @@ def render_mine_to_files(prompt: str, model: str, sampler: str, steps: int, guid
         options = {"guidance_scale": guidance, "height": height, "width": width, "negative_prompt": negative}
         theirs = render_ours(components, prompt, sampler, steps, seeds, [0], None, options)
         print(f"largest difference from the course's picture: {largest_difference(pictures, theirs)} of 255")
-        cells = [captioned(pair[i], f"{('mine', 'course')[i]}, seed {seed}") for seed, pair in zip(seeds, zip(pictures, theirs, strict=True),
-                                                                                                     strict=True) for i in (0, 1)]
+        cells = [captioned(picture, f"{whose}, seed {seed}") for i, seed in enumerate(seeds)
+                 for whose, picture in (("mine", pictures[i]), ("course", theirs[i]))]
         whole = image_grid(cells, len(seeds), 2)
     mine = sum(part.yours for part in parts.used.values())
     print(f"{mine} of {len(parts.used)} parts are yours:")
     for part in parts.used.values():
         print(f"  {part}")
-    print(save_picture(whole, out, prompt=prompt, negative=negative, model=model, sampler=sampler, steps=steps, guidance=guidance,
-                       seed=" ".join(map(str, seeds))))
+    about = {"prompt": prompt, "negative": negative, "model": model, "sampler": sampler, "steps": steps, "guidance": guidance}
+    print(save_picture(whole, out, **about, seed=" ".join(map(str, seeds))))
 
 
 def my_image_grid(pictures: list[Image.Image], parts: Parts) -> Image.Image:
@@ -260,7 +268,5 @@ def my_image_grid(pictures: list[Image.Image], parts: Parts) -> Image.Image:
     lay = parts.get("ch10.image_grid")
     if lay is None:
         return image_grid(pictures, rows, columns)
-    import numpy as np
-
     stacked = torch.stack([torch.from_numpy(np.array(picture)) for picture in pictures])       # (B, H, W, 3)
     return Image.fromarray(lay(stacked, rows, columns).contiguous().numpy())

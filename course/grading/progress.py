@@ -41,7 +41,7 @@ def select(names: Sequence[str], tasks: dict[str, Task]) -> list[str]:
         wanted = Path(name).name.removesuffix(".py").removesuffix(".md")
         if wanted.isdigit():
             wanted = f"ch{int(wanted):02d}"
-        found = [task.id for task in tasks.values() if wanted in (task.id, task.id.split(".")[1], task.id.split(".")[0], task.chapter)]
+        found = [task.id for task in tasks.values() if wanted in (task.id, *task.id.split("."), task.chapter)]
         if not found:
             known = [*tasks, *{task.chapter for task in tasks.values()}, *{i.split(".")[0] for i in tasks}]
             close = difflib.get_close_matches(wanted, known, n=3, cutoff=0.5)
@@ -248,7 +248,8 @@ def watch(names: Sequence[str], folder: Path = EXERCISES, console: Console | Non
             if key == "h" and (task := next_task(tasks, results)) is not None:
                 hint(task.id, folder=folder, console=console)
                 continue
-            again = chosen if key == "r" else [t for t in chosen if any(Path(path).stem == tasks[t].chapter for path in changed)]
+            chapters = {Path(path).stem for path in changed}
+            again = chosen if key == "r" else [name for name in chosen if tasks[name].chapter in chapters]
             if not again:
                 continue
             console.rule(time.strftime("%H:%M:%S ") + (", ".join(sorted(Path(p).name for p in changed)) or "everything"))

@@ -117,3 +117,19 @@ def test_min_snr_weight(student):
             "the weight for v-prediction divides by snr + 1; noise prediction divides by snr": snr.clamp(max=gamma) / (snr + 1),
         }, rtol=3e-4)
     expect(abs(float(student.min_snr_weight(torch.tensor([0.3]))[0]) - 1) < 1e-5, "min_snr_weight with its default gamma should be 1 where snr < 5")
+
+
+@task("ch05.simple_loss")
+def test_simple_loss_can_be_trained_on(student):
+    x0, noise, guess = (student.randn(2, 1, 3, 3) for _ in range(3))
+    _, gradient = student.gradient("simple_loss", lambda x, alpha_bar: guess, x0, noise, student.rand(2, low=0.1, high=0.9), wrt=2)
+    expect(gradient is not None, "the loss should depend on its inputs for autograd: no .detach(), .item(), .numpy() or no_grad on the way")
+    expect_close(gradient, 2 * (noise - guess) / noise.numel(), "the gradient of simple_loss with respect to the noise")
+
+
+@task("ch05.kl_gaussians")
+def test_kl_gaussians_can_be_trained_on(student):
+    mean_q, log_q, mean_p, log_p = (student.randn(3, 2) for _ in range(4))
+    _, gradient = student.gradient("kl_gaussians", mean_q, log_q, mean_p, log_p, wrt=0)
+    expect(gradient is not None, "the divergence should depend on its inputs for autograd: no .detach(), .item(), .numpy() or no_grad on the way")
+    expect_close(gradient, (mean_q - mean_p) / log_p.exp(), "the gradient of kl_gaussians with respect to mean_q", rtol=5e-4)

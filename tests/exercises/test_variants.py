@@ -131,3 +131,49 @@ def test_the_manifest_is_complete(task_id):
         assert task_id in read_answers(path.read_text())
     else:
         assert ast.get_docstring(function_of(path, task_id))
+
+
+# ------------------------------------------------------------------------- the same through `course grade`, confined
+
+
+@pytest.fixture(scope="module")
+def grader():
+    from course.grading.bulk import Options, open_grader
+    from course.grading.sandbox import SandboxError, WeakIsolation
+
+    try:
+        grader = open_grader(Options(seed=3, checks=str(HERE)))
+    except (WeakIsolation, SandboxError) as error:
+        pytest.skip(f"this machine cannot confine student code: {error}")
+    with grader:
+        yield grader
+
+
+def graded(grader, folder: Path) -> dict[str, dict]:
+    from course.grading.bulk import wanted_files
+    from course.grading.submission import read_submission
+
+    return {task["id"]: task for task in grader.grade(read_submission(folder, wanted_files(grader)))["tasks"]}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", ["first", "second"])
+def test_a_right_variant_gets_all_points_confined(grader, variant):
+    lost = {name: task["feedback"] for name, task in graded(grader, VARIANTS / variant).items() if task["score"] != task["max_score"]}
+    assert not lost
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("chapter", sorted({task.chapter for task in TASKS.values()}))
+def test_the_mistakes_are_rejected_and_named_confined(grader, chapter, tmp_path):
+    missed = {}
+    for task_id, entries in MISTAKES.items():
+        if TASKS[task_id].chapter == chapter:
+            for i, mistake in enumerate(entries):
+                folder = tmp_path / f"{task_id}-{i + 1}"
+                folder.mkdir()
+                planted(task_id, mistake, folder)
+                task = graded(grader, folder)[task_id]
+                if task["score"] or task["status"] != "failed" or mistake["says"].lower() not in task["feedback"].lower():
+                    missed[folder.name] = f"{task['status']}: {task['feedback']}"
+    assert not missed
