@@ -120,7 +120,7 @@ def blocks(lines: list[str]) -> Iterator[Block]:
             comment_at = at
         elif opened := _OPEN.match(line):
             close = "$$" if opened["mark"] == "$$" else r"\]"
-            body, last = _body(lines, at, opened["rest"], close)
+            body, last = _body(lines, at, opened, close)
             if last is None:
                 yield Block(at, at, opened["indent"], "", options, f"the formula is not closed with {close}")
             else:
@@ -137,11 +137,12 @@ def blocks(lines: list[str]) -> Iterator[Block]:
         yield Block(comment_at, comment_at, "", "", None, "a check comment with no formula after it")
 
 
-def _body(lines: list[str], at: int, rest: str, close: str) -> tuple[str, int | None]:
-    """The text up to the closing delimiter, and the line it is on; quote marks at line starts are left out."""
-    parts = []
+def _body(lines: list[str], at: int, opened: re.Match, close: str) -> tuple[str, int | None]:
+    """The text up to the closing delimiter, and the line it is on; the indent or quote mark before each line is left out."""
+    parts, indent = [], opened["indent"]
     for last in range(at, len(lines)):
-        text = rest if last == at else lines[last].lstrip(" \t>")
+        text = lines[last]
+        text = opened["rest"] if last == at else text[len(indent) :] if text.startswith(indent) else text.lstrip(" \t>")
         if close in text:
             parts.append(text[: text.index(close)])
             return "\n".join(parts).strip("\n"), last
@@ -387,7 +388,7 @@ class _Marks(Preprocessor):
             out += lines[before:comment] + lines[comment + 1 : block.first]
             prefix = block.indent
             shown = marked(block.latex, checked.lines)
-            out += ["", f"{prefix}$$", *(prefix + text.lstrip() for text in shown.split("\n")), f"{prefix}$$", ""]
+            out += ["", f"{prefix}$$", *(prefix + text for text in shown.split("\n")), f"{prefix}$$", ""]
             out += [prefix + self.md.htmlStash.store(note_html(checked)), ""]
             before = block.last + 1
         out += lines[before:]
