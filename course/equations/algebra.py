@@ -21,7 +21,7 @@ from fractions import Fraction
 
 import sympy
 from sympy import QQ
-from sympy.polys.fields import field
+from sympy.polys.rings import PolyElement, ring
 
 SIZE = 4000  # terms of a polynomial beyond which we give up, so that a hostile formula cannot hang
 
@@ -38,79 +38,175 @@ class Undefined(Exception):
     """The formula has no value: a division by zero, the root or logarithm of a negative number."""
 
 
+class Number:
+    """top / product of below: top is linear in every root; below maps irreducible polynomials without roots to exponents."""
+
+    __slots__ = ("below", "k", "top")
+
+    def __init__(self, k: Algebra, top: PolyElement, below: dict[PolyElement, int] | None = None):
+        self.k, self.top, self.below = k, top, below or {}
+        if len(top) > SIZE:
+            raise Beyond("the formula grows too large to expand")
+
+    def __add__(self, other: Number) -> Number:
+        if not self.top or not other.top:
+            return self if self.top else other
+        below = {f: max(self.below.get(f, 0), other.below.get(f, 0)) for f in self.below | other.below}
+        top = self.k.zero.top
+        for x in (self, other):
+            part = x.top
+            for f, n in below.items():
+                missing = n - x.below.get(f, 0)
+                if missing:
+                    self.k.check_size(part, f)
+                    part = part * f**missing
+            top = top + part
+        return Number(self.k, top, below)
+
+    def __neg__(self) -> Number:
+        return Number(self.k, -self.top, self.below)
+
+    def __sub__(self, other: Number) -> Number:
+        return self + (-other)
+
+    def __mul__(self, other: Number) -> Number:
+        self.k.check_size(self.top, other.top)
+        below = dict(self.below)
+        for f, n in other.below.items():
+            below[f] = below.get(f, 0) + n
+        return self.k.cancel(self.k.reduce(self.top * other.top), below)
+
+    def __truediv__(self, other: Number) -> Number:
+        return self * self.k.inverse(other)
+
+    def __pow__(self, n: int) -> Number:
+        out, base = self.k.one, self if n >= 0 else self.k.inverse(self)
+        for _ in range(abs(n)):
+            out = out * base
+        return out
+
+
 class Algebra:
-    """A field for one statement: `positive` unknowns range over (0, oo), `free` ones over all numbers. Every operation costs
+    """The numbers of one statement: `positive` unknowns range over (0, oo), `free` ones over all numbers. Every operation costs
     time for every unknown, so room is set aside for a few roots and logarithms only; `Full` is raised when it is used up."""
 
-    def __init__(self, positive: tuple[str, ...], free: tuple[str, ...] = (), roots: int = 5, logs: int = 0):
+    def __init__(self, positive: tuple[str, ...], free: tuple[str, ...] = (), roots: int = 8, logs: int = 0):
         self.positive, self.free, self.roots, self.logs = positive, free, roots, logs
         names = (*positive, *free, *(f"r{i}" for i in range(roots)), *(f"l{i}" for i in range(logs)))
-        self.field, *gens = field([sympy.Symbol(n, real=True) for n in names], QQ)
-        self.ring = self.field.ring
-        self._gen = dict(zip(names, gens, strict=True))
+        self.ring, *gens = ring([sympy.Symbol(n, real=True) for n in names] or [sympy.Symbol("_")], QQ)
+        self._gen = {n: Number(self, g) for n, g in zip(names, gens, strict=False)}
         self._at = {n: i for i, n in enumerate(names)}
         self._roots: dict = {}  # positive irreducible polynomial or prime -> name of its root
         self._logs: dict = {}  # positive irreducible polynomial or prime -> name of its logarithm
-        self._square: dict[int, object] = {}  # position of a root -> the polynomial it squares to
+        self._square: dict[int, PolyElement] = {}  # position of a root -> the polynomial it squares to
+        self._factored: dict[PolyElement, tuple] = {}
         self.assumed: list = []  # polynomials taken as positive because the formula has no value where they are not
-        self.zero, self.one = self.field.zero, self.field.one
+        self.zero, self.one = Number(self, self.ring.zero), Number(self, self.ring.one)
 
-    def __getitem__(self, name: str):
+    def __getitem__(self, name: str) -> Number:
         return self._gen[name]
 
-    def number(self, value: Fraction | int):
+    def number(self, value: Fraction | int) -> Number:
         value = Fraction(value)
-        return self.field(QQ(value.numerator, value.denominator))
+        return Number(self, self.ring(QQ(value.numerator, value.denominator)))
 
     # ------------------------------------------------------------------------------------------ normal form
 
-    def _reduce(self, poly):
+    @staticmethod
+    def check_size(a: PolyElement, b: PolyElement) -> None:
+        if len(a) * len(b) > 50 * SIZE:
+            raise Beyond("the formula grows too large to expand")
+
+    def reduce(self, poly: PolyElement) -> PolyElement:
         """The same polynomial, linear in every root."""
-        while True:
-            if len(poly) > SIZE:
-                raise Beyond("the formula grows too large to expand")
-            high = [(m, i) for m in poly for i in self._square if m[i] > 1]
-            if not high:
-                return poly
-            position = high[0][1]
-            square, out = self._square[position], self.ring.zero
+        for position, square in self._square.items():
+            if all(m[position] < 2 for m in poly):
+                continue
             parts: dict[int, dict] = {}
             for m, c in poly.items():
                 half, rest = divmod(m[position], 2)
                 parts.setdefault(half, {})[(*m[:position], rest, *m[position + 1 :])] = c
+            poly = self.ring.zero
             for half, terms in parts.items():
-                out += self.ring.from_dict(terms) * square**half
-            poly = out
+                poly += self.ring.from_dict(terms) * square**half
+        return poly
 
-    def zero_test(self, x) -> bool:
+    def cancel(self, top: PolyElement, below: dict[PolyElement, int]) -> Number:
+        """top / below with the factors that divide top taken out."""
+        if not top:
+            return self.zero
+        left = {}
+        for f, n in below.items():
+            while n and len(f) <= len(top):
+                quotient, rest = top.div(f)
+                if rest:
+                    break
+                top, n = quotient, n - 1
+            if n:
+                left[f] = n
+        return Number(self, top, left)
+
+    def zero_test(self, x: Number) -> bool:
         """Whether x is zero; a decision (see the top of the file)."""
-        return not self._reduce(x.numer)
+        return not x.top
 
-    def tidy(self, x):
-        """The same number with no root in the denominator and roots at most linear; raises Undefined for 1/0."""
-        top, bottom = self._reduce(x.numer), self._reduce(x.denom)
+    def rational(self, x: Number) -> Fraction | None:
+        """x as a rational constant, or None."""
+        x = self.cancel(x.top, x.below)
+        if not x.top:
+            return Fraction(0)
+        if x.below or not x.top.is_ground:
+            return None
+        return Fraction(int(x.top.LC.numerator), int(x.top.LC.denominator))
+
+    def inverse(self, x: Number) -> Number:
+        """1 / x; raises Undefined for 1/0."""
+        top, bottom = self.ring.one, x.top
         if not bottom:
             raise Undefined("division by zero")
         for position in self._square:
-            if any(m[position] for m in bottom):
+            held = [m[position] for m in bottom]
+            if all(held):  # r p  ->  multiply by r
+                other = self.ring.gens[position]
+            elif any(held):  # p + r q  ->  multiply by p - r q
                 other = self.ring.from_dict({m: -c if m[position] else c for m, c in bottom.items()})
-                top, bottom = self._reduce(top * other), self._reduce(bottom * other)
-                if not bottom:
-                    raise Undefined("division by zero")
-        return self.field.new(top, bottom) if len(top) + len(bottom) < SIZE else self._too_large()
+            else:
+                continue
+            self.check_size(bottom, other)
+            top, bottom = self.reduce(top * other), self.reduce(bottom * other)
+        constant, factors = self._factor(bottom)
+        for f, n in x.below.items():
+            top = top * f**n
+        return self.cancel(top * (1 / constant), dict(factors))
 
-    @staticmethod
-    def _too_large():
-        raise Beyond("the formula grows too large to expand")
+    def divide(self, x: Number, y: Number) -> Number:
+        return x * self.inverse(y)
 
-    def divide(self, x, y):
-        if self.zero_test(y):
-            raise Undefined("division by zero")
-        return x / y
+    def _factor(self, poly: PolyElement) -> tuple:
+        """(constant, ((irreducible polynomial with positive leading coefficient, exponent), ...)), without unused unknowns."""
+        if poly not in self._factored:
+            used = [i for i in range(self.ring.ngens) if any(m[i] for m in poly)]
+            if not used:
+                return poly.LC, ()
+            small = ring([self.ring.symbols[i] for i in used], QQ)[0]
+            constant, factors = small.from_dict({tuple(m[i] for i in used): c for m, c in poly.items()}).factor_list()
+            out = []
+            for f, n in factors:
+                full = self.ring.zero
+                for m, c in f.items():
+                    place = [0] * self.ring.ngens
+                    for i, e in zip(used, m, strict=True):
+                        place[i] = e
+                    full[tuple(place)] = c
+                scale = full.LC  # one representative for each factor: leading coefficient 1
+                constant *= scale**n
+                out.append((full.monic(), n))
+            self._factored[poly] = (constant, tuple(out))
+        return self._factored[poly]
 
     # ------------------------------------------------------------------------------------------ signs
 
-    def _poly_sign(self, poly) -> int | None:
+    def _poly_sign(self, poly: PolyElement) -> int | None:
         """+1 or -1 when all coefficients agree and only positive unknowns and roots occur; None when that is not seen."""
         if poly in self.assumed or -poly in self.assumed:
             return 1 if poly in self.assumed else -1
@@ -123,58 +219,62 @@ class Algebra:
             signs.add(1 if c > 0 else -1)
         return signs.pop() if len(signs) == 1 else None
 
-    def sign(self, x) -> int | None:
+    def sign(self, x: Number) -> int | None:
         """+1, -1 or 0 when x has that sign for all values of the unknowns, as far as it is seen; else None."""
-        x = self.tidy(x)
-        if not x.numer:
+        x = self.cancel(x.top, x.below)
+        if not x.top:
             return 0
-        top, bottom = self._poly_sign(x.numer), self._poly_sign(x.denom)
-        return top * bottom if top and bottom else None
+        out = self._poly_sign(x.top)
+        for f, n in x.below.items():
+            found = self._poly_sign(f)
+            out = out * found**n if out and found else None
+        return out
 
     # ------------------------------------------------------------------------------------------ roots, logarithms
 
-    def factors(self, x) -> list[tuple[object, Fraction]]:
+    def factors(self, x: Number) -> list[tuple[object, Fraction]]:
         """x > 0 as a product of primes and positive irreducible polynomials with exponents (halves, where roots occur)."""
-        x = self.tidy(x)
-        if not x.numer:
+        if not x.top:
             raise Undefined("the root or logarithm of zero")
         out: dict[object, Fraction] = {}
-        sign, unseen = 1, []
-        for poly, power in ((x.numer, 1), (x.denom, -1)):
-            constant, factors = poly.factor_list()
-            sign *= 1 if constant > 0 else -1
-            constant = abs(constant)
-            for part, direction in ((int(constant.numerator), power), (int(constant.denominator), -power)):
-                for prime, k in sympy.factorint(part, limit=10**6).items():
-                    out[prime] = out.get(prime, Fraction(0)) + k * direction
-            for f, k in factors:
-                root = next((i for i in self._square if f == self.ring.gens[i]), None)
-                if root is not None:
-                    f, k = self._square[root], Fraction(k, 2)
-                    f = int(f.LC) if f.is_ground else f
-                elif any(m[i] for m in f for i in self._square):
-                    raise Beyond("a root inside a root or logarithm")
-                else:
-                    found = self._poly_sign(f)
-                    if found is None:
-                        unseen.append((f, k * power))
-                        continue
-                    f, sign = (f, sign) if found > 0 else (-f, -sign if k % 2 else sign)
-                out[f] = out.get(f, Fraction(0)) + k * power
+        unseen: dict[object, int] = {}
+        constant, above = self._factor(x.top)
+        sign = 1 if constant > 0 else -1
+        constant = abs(constant)
+        for part, direction in ((int(constant.numerator), 1), (int(constant.denominator), -1)):
+            for prime, n in sympy.factorint(part, limit=10**6).items():
+                out[prime] = out.get(prime, Fraction(0)) + n * direction
+        for f, n in (*above, *((f, -n) for f, n in x.below.items())):
+            k = Fraction(n)
+            root = next((i for i in self._square if f == self.ring.gens[i]), None)
+            if root is not None:
+                f, k = self._square[root], k / 2
+                f = int(f.LC) if f.is_ground else f
+            elif any(m[i] for m in f for i in self._square):
+                raise Beyond("a root inside a root or logarithm")
+            else:
+                found = self._poly_sign(f)
+                if found is None:
+                    unseen[f] = unseen.get(f, 0) + n
+                    continue
+                if found < 0:
+                    f, sign = -f, -sign if n % 2 else sign
+            out[f] = out.get(f, Fraction(0)) + k
         # A factor whose sign is not seen: if it is the only one, the formula is only defined where that factor has the sign
         # that makes x positive; we work there.
-        if [k % 2 for _, k in unseen] == [1]:
-            f, k = unseen[0]
+        open_ = [(f, n) for f, n in unseen.items() if n]
+        if [n % 2 for _, n in open_] == [1]:
+            f, n = open_[0]
             f, sign = (f, 1) if sign > 0 else (-f, 1)
             self.assumed.append(f)
-            out[f] = Fraction(k)
-        elif unseen:
-            raise Beyond(f"the sign of {self._show(unseen[0][0])} is not known, and it matters under a root or logarithm")
+            out[f] = Fraction(n)
+        elif open_:
+            raise Beyond(f"the sign of {self._show(open_[0][0])} is not known, and it matters under a root or logarithm")
         if sign < 0:
             raise Undefined("the root or logarithm of a negative number")
         return [(f, k) for f, k in out.items() if k]
 
-    def _show(self, f) -> str:
+    def _show(self, f: PolyElement) -> str:
         return str(f.as_expr()).replace("**", "^")
 
     def _new(self, table: dict, key, prefix: str, most: int) -> str:
@@ -186,23 +286,23 @@ class Algebra:
                 self._square[self._at[table[key]]] = key if not isinstance(key, int) else self.ring(key)
         return table[key]
 
-    def sqrt(self, x):
+    def sqrt(self, x: Number) -> Number:
         """The root of x >= 0."""
-        if self.zero_test(x):
+        if not x.top:
             return self.zero
         out = self.one
         for f, k in self.factors(x):
-            whole, rest = divmod(k, 1)
-            if rest.denominator != 1:
+            if k.denominator != 1:
                 raise Beyond("a root inside a root")
-            half, odd = divmod(int(whole), 2)
-            base = self.field(self.ring(f)) if isinstance(f, int) else self.field(f)
-            out *= base**half
+            half, odd = divmod(int(k), 2)
+            base = Number(self, self.ring(f)) if isinstance(f, int) else Number(self, f)
+            if half:
+                out *= base**half
             if odd:
                 out *= self[self._new(self._roots, f, "r", self.roots)]
         return out
 
-    def log(self, x):
+    def log(self, x: Number) -> Number:
         """The natural logarithm of x > 0."""
         out = self.zero
         for f, k in self.factors(x):
@@ -211,7 +311,7 @@ class Algebra:
 
     # ------------------------------------------------------------------------------------------ values at a point
 
-    def value(self, x, point: dict[str, Fraction]) -> sympy.Expr:
+    def value(self, x: Number, point: dict[str, Fraction]) -> sympy.Expr:
         """x at a rational point (a value for every unknown that occurs), as an exact sympy number."""
         numbers: dict[int, Fraction] = {self._at[n]: v for n, v in point.items() if n in self._at}
         surds: dict[int, sympy.Expr] = {}
@@ -225,10 +325,12 @@ class Algebra:
                     numbers[self._at[name]] = Fraction(int(found.p), int(found.q))
                 else:
                     surds[self._at[name]] = found
-        bottom = _sympy(self._number_at(x.denom, numbers, surds))
+        bottom = sympy.Integer(1)
+        for f, n in x.below.items():
+            bottom *= _sympy(self._number_at(f, numbers, surds)) ** n
         if bottom == 0:
             raise Undefined("division by zero")
-        return sympy.expand(_sympy(self._number_at(x.numer, numbers, surds)) / bottom)
+        return sympy.expand(_sympy(self._number_at(x.top, numbers, surds)) / bottom)
 
     def _number_at(self, poly, numbers: dict[int, Fraction], surds: dict[int, sympy.Expr]):
         """A polynomial at a point: a Fraction when nothing irrational occurs, else a sympy number."""
@@ -257,9 +359,9 @@ class At(Algebra):
         super().__init__(("pi",), (), roots, logs)
         self.point = point
 
-    def __getitem__(self, name: str):
+    def __getitem__(self, name: str) -> Number:
         return self.number(self.point[name]) if name in self.point else super().__getitem__(name)
 
-    def exact(self, x) -> sympy.Expr:
+    def exact(self, x: Number) -> sympy.Expr:
         """The number as sympy shows it."""
         return self.value(x, {})

@@ -262,6 +262,7 @@ class Meaning:
         self.k = algebra(names, (*scalars, *(("kappa",) if world else ())), **options)
         self.free = scalars
         self.networks: dict[str, Vector] = {}  # name of a network output -> the x it is evaluated at
+        self.points_of_networks: list[tuple[str, Vector]] = []  # points that are not an x_t
         self.marked = False  # whether an average was left unevaluated
         self.noises = sorted({tree.latex(s) for s in symbols if is_noise(s)})
         plain = [s for s in symbols if is_noise(s) and not s.sub and not s.marks]
@@ -357,10 +358,15 @@ class Meaning:
         at = at or self.x(i)
         if self.world:
             return self.combine((self.k["kappa"], at))
-        same = not self.combine((self.k.one, at), (-self.k.one, self.x(i))).parts
-        where = (
-            name_of("x", i) if same else " + ".join(f"({a}) {n}" for n, a in sorted((n, str(a)) for n, a in at.parts.items()))
-        )
+        if not self.combine((self.k.one, at), (-self.k.one, self.x(i))).parts:
+            where = name_of("x", i)
+        else:
+            known = [
+                n for n, other in self.points_of_networks if not self.combine((self.k.one, at), (-self.k.one, other)).parts
+            ]
+            where = known[0] if known else f"point {len(self.points_of_networks) + 1}"
+            if not known:
+                self.points_of_networks.append((where, at))
         name = rf"\epsilon_\theta({', '.join((where, tree.latex(i), *extra))})"
         self.networks[name] = at
         return Vector({name: self.k.one})
@@ -747,13 +753,7 @@ class Meaning:
         if not isinstance(value, Scalar) or value.parts.keys() - {()}:
             return None
         x = value.parts.get((), self.k.zero)
-        if isinstance(x, float):
-            f = Fraction(x).limit_denominator(64)
-            return f if abs(f - Fraction(x)) < 1e-12 else None
-        if x.numer.is_ground and x.denom.is_ground:
-            q = x.numer.LC / x.denom.LC if x.numer else x.numer
-            return Fraction(int(q.numerator), int(q.denominator)) if x.numer else Fraction(0)
-        return None
+        return self.k.rational(x)
 
     def _func(self, node: Func):
         body = self.value(node.body)
@@ -931,7 +931,7 @@ class Meaning:
             raise Concrete
         gaps = {}
         for f, power in inner.k.factors(inner.number(body)):
-            place = next((j for j in range(len(inner.points)) if f == (inner.k.one + inner.k[f"g{j}"]).numer), None)
+            place = next((j for j in range(len(inner.points)) if f == (inner.k.one + inner.k[f"g{j}"]).top), None)
             if not place or shifted(inner.points[place - 1], 1) != inner.points[place]:
                 raise Concrete  # \bar\alpha itself, a constant, a beta: no closed form
             gaps[inner.points[place].shift] = -power

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 
 
 class Floats:
@@ -29,6 +30,11 @@ class Floats:
 
     def zero_test(self, x: float) -> bool:
         return abs(x) < 1e-9
+
+    def rational(self, x: float) -> Fraction | None:
+        """x as a rational with a small denominator, or None."""
+        f = Fraction(x).limit_denominator(64)
+        return f if abs(f - Fraction(x)) < 1e-12 else None
 
     def divide(self, x: float, y: float) -> float:
         if abs(y) < 1e-12:
