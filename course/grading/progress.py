@@ -19,7 +19,9 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
 from rich.table import Table
+from rich.text import Text
 
 from course.grading.errors import CheckFailed
 from course.grading.manifest import CHECKS, EXERCISES, REPOSITORY, Task, load_tasks
@@ -113,7 +115,7 @@ def show(console: Console, tasks: dict[str, Task], results: dict[str, Result], b
         if result.status == "failed":
             console.print(f"[red]{result.id}[/red] [bold]{escape(tasks[result.id].title)}[/bold] "
                           f"({escape((result.cause or '').replace('_', ' '))})")
-            console.print(f"    {escape(result.feedback)}\n", soft_wrap=False)
+            console.print(Padding(Text(result.feedback), (0, 0, 1, 4)))
     score, most = sum(r.score for r in results.values()), sum(r.max_score for r in results.values())
     done = sum(r.status == "passed" for r in results.values())
     console.print(f"[bold]{score:g} of {most:g} points[/bold], {done} of {len(results)} tasks  {bar(score, most)}")
@@ -150,6 +152,7 @@ def _file(task: Task) -> str:
 
 def _chapter_table(tasks: dict[str, Task], results: dict[str, Result]) -> Table:
     table = Table("chapter", "points", "passed", "failed", "not attempted", title="Progress", title_justify="left")
+    table.columns[0].no_wrap = True
     for chapter in dict.fromkeys(task.chapter for task in tasks.values()):
         rows = [r for r in results.values() if tasks[r.id].chapter == chapter]
         if not rows:

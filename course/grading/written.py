@@ -37,22 +37,23 @@ def expect_statement(answer: str, left: str, relations: Sequence[str] = ("=",), 
         line, column = verdict.position or (1, 1)
         said = verdict.reason.removeprefix(f"line {line}, column {column}: ")
         raise CheckFailed("unreadable", f"line {line}, column {column} of your answer cannot be read: {said}")
-    read_as = f"Your answer was read as  {verdict.reading}"
+    read_as = f"\nYour answer was read as\n  {verdict.reading}"
     if (chain := _chain(answer)) is None:
-        raise CheckFailed("unreadable", f"one statement with a relation such as = or \\ge is asked for. {read_as}")
+        raise CheckFailed("unreadable", f"one statement with a relation such as = or \\ge is asked for.{read_as}")
     if (mistake := _known(chain, setting, known or {}, by_meaning=not verdict.accepted)) is not None:
-        raise CheckFailed("wrong_value", f"{mistake}. {read_as}{_counterexample(verdict)}")
+        raise CheckFailed("wrong_value", f"{mistake}.{read_as}{_counterexample(verdict)}")
     if verdict.kind == "refuted":
         edits = [change for _, change in verdict.repairs]
         mended = f" A single edit would mend it, of this kind: {edits[0]}." if edits else ""
-        raise CheckFailed("wrong_value", f"it does not always hold: {verdict.reason}.{mended} {read_as}{_counterexample(verdict)}")
+        why = "" if verdict.reason == "it fails in the model shown" else f": {verdict.reason}"
+        raise CheckFailed("wrong_value", f"it does not always hold{why}.{mended}{read_as}{_counterexample(verdict)}")
     if verdict.kind == "undecided":
-        raise CheckFailed("wrong_value", f"it could not be shown to hold: {verdict.reason}. {read_as}")
+        raise CheckFailed("wrong_value", f"it could not be shown to hold: {verdict.reason}.{read_as}")
     formed = judge(answer, setting, form=Required(left, tuple(relations), tuple(must), tuple(must_not)))
     if not formed.accepted:
-        raise CheckFailed("wrong_value", f"{_softened(formed.reason)}. {read_as}")
+        raise CheckFailed("wrong_value", f"{_softened(formed.reason)}.{read_as}")
     if equals is not None and not _is_equation(answer) and not _same(_right(answer), _right(f"0 = {equals}"), setting):
-        raise CheckFailed("wrong_value", f"true, but its right side is not {wanted}. {read_as}")
+        raise CheckFailed("wrong_value", f"true, but its right side is not {wanted}.{read_as}")
 
 
 def expect_choice(answer: str, right: Sequence[str], notes: Mapping[str, str], what: str = "the answer") -> None:
@@ -131,8 +132,10 @@ def _counterexample(verdict: Any) -> str:
     return f"\nA case in which it fails:\n{verdict.counterexample}" if verdict.counterexample is not None else ""
 
 
+PARTS = {"KL": "a KL divergence", "E": "an expectation", "log": "a logarithm", "prod": "a product", "sum": "a sum"}
+
+
 def _softened(reason: str) -> str:
-    """Form problems in words that a student meets elsewhere too."""
-    for sign, symbol in (("<=", r"\le"), (">=", r"\ge")):
-        reason = reason.replace(f" {sign}", f" {symbol}")
-    return reason
+    """Form problems in words: what course.equations calls E or >= is an expectation or \\ge to a student."""
+    reason = re.sub(r": (KL|E|log|prod|sum) must", lambda m: f": {PARTS[m[1]]} must", reason)
+    return reason.replace(" <=", r" \le").replace(" >=", r" \ge")

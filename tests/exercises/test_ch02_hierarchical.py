@@ -18,7 +18,7 @@ def factored(p=DOWN, q=UP, top=r"p(z_T) p(x | z_1)", bottom=r"q(z_1 | x)"):
 
 @task("ch02.joint_p")
 def test_joint_p(student):
-    expect_statement(student.answer("ch02.joint_p"), "p(x, z_{1:T})", setting="hvae", must=("prod", "p(z_T)", "p(x|z_1)"), known={
+    expect_statement(student.answer("ch02.joint_p"), "p(x, z_{1:T})", setting="hvae", must=("prod", "p(z_T)", "p(x|z_1)"), must_not=("p(x, z_{1:T})",), known={
         "the factors run up where the model runs down: it draws z_{t-1} when z_t is there":
             r"p(x, z_{1:T}) = p(z_T) p(x | z_1) \prod_{t=2}^T p(z_t | z_{t-1})",
         "p(x | z_1) is missing": rf"p(x, z_{{1:T}}) = p(z_T) {DOWN}",
@@ -34,7 +34,7 @@ def test_joint_p(student):
 
 @task("ch02.joint_q")
 def test_joint_q(student):
-    expect_statement(student.answer("ch02.joint_q"), "q(z_{1:T} | x)", setting="hvae", must=("prod", "q(z_1|x)"), known={
+    expect_statement(student.answer("ch02.joint_q"), "q(z_{1:T} | x)", setting="hvae", must=("prod", "q(z_1|x)"), must_not=("q(z_{1:T} | x)",), known={
         "the factors run down where the guess runs up: it draws z_t when z_{t-1} is there":
             r"q(z_{1:T} | x) = q(z_1 | x) \prod_{t=2}^T q(z_{t-1} | z_t)",
         "q(z_1 | x), where the guess starts, is missing": rf"q(z_{{1:T}} | x) = {UP}",
