@@ -64,7 +64,7 @@ def pictures() -> Iterator[Result]:
             ours, theirs = in_turns(
                 lambda p=prompts, n=name: render_image(p, vae, unet, tokenizer, text_encoder, n, num_steps=10, progress=False),
                 lambda p=prompts, pipe=pipeline: pipe(p, num_inference_steps=10, generator=torch.Generator().manual_seed(42)),
-                rounds=7)
+                rounds=9)
             yield Result(f"{name}, 10 steps, batch of {count}", ours, theirs, 1.0)
 
 

@@ -47,7 +47,7 @@ class Snapshot(NamedTuple):
     x0: Tensor
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def render_image(
     prompt: str | Sequence[str],
     vae: Any,
@@ -229,11 +229,13 @@ def _watched(network: Denoise, bar: Any, callback: Callable[[int, float, Tensor]
     def watched(x: Tensor, level: Level) -> Tensor:
         nonlocal calls
         if callback is not None:
-            callback(calls, level.t, x.clone())
+            with torch.inference_mode(False), torch.no_grad():
+                callback(calls, level.t, x.clone())          # an ordinary tensor, to keep and to change
         output = network(x, level)
         if trace is not None:
-            eps = TO_EPS[prediction_type](output, x, level)
-            trace.append(Snapshot(level.t, x.cpu().clone(), x0_from_eps(eps, x, level).cpu()))
+            x0 = x0_from_eps(TO_EPS[prediction_type](output, x, level), x, level)
+            with torch.inference_mode(False), torch.no_grad():
+                trace.append(Snapshot(level.t, x.clone().cpu(), x0.clone().cpu()))
         calls += 1
         if level.t not in seen:
             seen.add(level.t)

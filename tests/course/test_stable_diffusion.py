@@ -352,6 +352,14 @@ def test_a_callback_cannot_change_the_picture(tiny):
     assert_same_pictures(render("a bear", tiny, "ddim", callback=vandal), render("a bear", tiny, "ddim"))
 
 
+def test_what_is_handed_out_are_ordinary_tensors(tiny):
+    kept, trace = [], []
+    render("a bear", tiny, "ddim", callback=lambda i, t, x: kept.append(x), trace=trace)
+    for x in (*kept, trace[0].x, trace[0].x0):
+        (x.requires_grad_() ** 2).sum().backward()
+        assert x.grad.shape == x.shape
+
+
 def test_trace(tiny):
     ours, theirs = [], []
     picture = render("a bear", tiny, "euler", trace=ours)
