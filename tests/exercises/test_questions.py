@@ -13,8 +13,9 @@ TASKS = load_tasks()
 
 
 def displayed(name: str) -> list[str]:
-    """The displayed formulas of an exercise file, with the quotation marks of quoted lines taken away."""
-    text = re.sub(r"^> ?", "", (EXERCISES / name).read_text(), flags=re.M)
+    """The displayed formulas of an exercise file, without the answers and the quotation marks of quoted lines."""
+    text = re.sub(r"^```.*?^```", "", (EXERCISES / name).read_text(), flags=re.M | re.S)
+    text = re.sub(r"^> ?", "", text, flags=re.M)
     return re.findall(r"\$\$(.+?)\$\$", text, re.S)
 
 
