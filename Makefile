@@ -30,7 +30,7 @@ test-all: $(READY)
 
 docs: $(READY)
 	$(RUN) course.site
-	$(RUN) mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(RUN) mkdocs build --strict
 
 lint: $(READY)
 	$(RUN) ruff check .
