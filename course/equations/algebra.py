@@ -23,6 +23,7 @@ import sympy
 from sympy import QQ
 from sympy.polys.rings import PolyElement, ring
 
+DIGITS = 20_000  # binary digits of a coefficient beyond which we give up
 SIZE = 4000  # terms of a polynomial beyond which we give up, so that a hostile formula cannot hang
 
 
@@ -114,7 +115,7 @@ class Algebra:
 
     @staticmethod
     def check_size(a: PolyElement, b: PolyElement) -> None:
-        if len(a) * len(b) > 50 * SIZE:
+        if len(a) * len(b) > 50 * SIZE or any(f and f.LC.numerator.bit_length() > DIGITS for f in (a, b)):
             raise Beyond("the formula grows too large to expand")
 
     def reduce(self, poly: PolyElement) -> PolyElement:

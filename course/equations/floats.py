@@ -14,7 +14,8 @@ class Floats:
         state = seed * 7919 + 12345
         for n in (*positive, *free):
             state = (state * 1103515245 + 12345) % 2**31
-            self.names[n] = 0.3 + 1.1 * state / 2**31
+            size = 0.1 if n.startswith("\\sigma") else 1.1  # small, so that 1 - \\bar\\alpha - sigma^2 has a root
+            self.names[n] = size * (0.3 + state / 2**31)
         self.names["pi"] = math.pi
         self.zero, self.one = 0.0, 1.0
         self.assumed: list = []

@@ -38,6 +38,7 @@ from .tree import KL, Add, Apply, Big, Density, Expect, Func, Index, Law, Mul, N
 # ---------------------------------------------------------------------------------------------------- deciding
 
 
+SCHEDULED = {"alpha", "beta", "epsilon", "v", "mu", "SNR", "x", "s"}  # symbols whose values depend on the schedule
 CONSTANTS = {"C", r"\mathrm{const}", r"\mathrm{const.}"}
 
 
@@ -180,7 +181,7 @@ def _difference(m: Meaning, a, b) -> dict:
 def _decide(line: tree.Chain, algebra) -> Outcome:
     relation = line.relations[0]
     constants = CONSTANTS & {tree.latex(n) for n in tree.walk(line) if isinstance(n, Sym)}
-    if relation == "=" and not constants and not _plausible(line) and (found := _refute(line, "=")):
+    if relation == "=" and not constants and _plausible(line) is False and (found := _refute(line, "=")):
         return found
     m = Meaning(line, algebra)
     if relation == "~":
@@ -473,6 +474,10 @@ def _same_law(m: Meaning, a: Vector, b: Vector) -> str:
 ROOTS_OF_BAR = (("24/25", "4/5", "3/5", "5/13", "7/25", "8/65"), ("15/17", "12/13", "8/17", "20/101", "9/41", "1/9"))
 
 
+# numbers for vectors, in the order in which they are needed; the later ones only serve inequalities
+PATTERNS = ((1, 2, -1, 3, -2, 5, 4, -3), (1, -1, 2, -3), (1,), (1, 10, -10))
+
+
 def _point(points: list[Index], names: tuple[str, ...], attempt: int) -> dict[str, Fraction]:
     """Rational values for the unknowns of a line, most roots of which are rational: sqrt(\\bar\\alpha) from Pythagorean triples."""
     roots = [Fraction(r) for r in ROOTS_OF_BAR[attempt % 2]]
@@ -481,7 +486,7 @@ def _point(points: list[Index], names: tuple[str, ...], attempt: int) -> dict[st
         roots = [Fraction(n + 2 - i, n + 3) for i in range(n)]
     elif n < 4:
         roots = roots[3 - n :] if attempt % 2 == 0 else roots
-    out, before = {"d": Fraction(1 + attempt // 2)}, Fraction(1)
+    out, before = {"d": Fraction(1 + attempt // 2 % 2)}, Fraction(1)
     for j, root in enumerate(sorted(roots, reverse=True)[:n]):
         out[f"g{j}"] = before / root**2 - 1
         before = root**2
@@ -510,10 +515,11 @@ class Values:
         self.m = Meaning(line, algebra, world=world)
         self.shown: dict[str, str] = {}
         before = Fraction(1)
-        for j, i in enumerate(self.m.points):
+        speaks = any(isinstance(n, Sym) and n.name in SCHEDULED for n in tree.walk(line))
+        for j, i in enumerate(self.m.points if speaks else ()):
             before /= 1 + self.point[f"g{j}"]
             self.shown[tree.latex(Sym("alpha", (i,), ("bar",)))] = str(before)
-        self.number = 0
+        self.number, self.attempt = 0, attempt
         self.sides = build(self.m, line)
 
     def scalar(self, s: Scalar):
@@ -545,7 +551,8 @@ class Values:
             return Fraction(1)
         if name not in self.shown:
             self.number += 1
-            self.shown[name] = str((1, 2, -1, 3, -2, 5, 4, -3)[(self.number - 1) % 8])
+            pattern = PATTERNS[self.attempt // 4 % len(PATTERNS)]
+            self.shown[name] = str(pattern[(self.number - 1) % len(pattern)])
         return Fraction(self.shown[name])
 
     def pair(self):
@@ -563,11 +570,11 @@ class Values:
 
 def show(x) -> str:
     """An exact sympy number as text: rationals and short surds exactly, with decimals beside anything that is not rational."""
-    if x.is_Rational:
+    if x.is_Rational and max(abs(x.p), x.q).bit_length() < 500:
         return str(x)
-    decimals = f"{float(x.evalf(20)):.6g}"
-    text = str(x)
-    return f"{text} = {decimals}..." if len(text) <= 60 else decimals + "..."
+    decimals = str(x.evalf(6))
+    text = str(x) if x.count_ops() < 60 else ""
+    return f"{text} = {decimals}..." if 0 < len(text) <= 60 else decimals + "..."
 
 
 def _refute(line: tree.Chain, relation: str, build=_sides) -> Outcome | None:
@@ -577,7 +584,7 @@ def _refute(line: tree.Chain, relation: str, build=_sides) -> Outcome | None:
     from .algebra import Undefined
 
     for world in (False, True):
-        for attempt in range(4):
+        for attempt in range(4 if relation in "=~" else 4 * len(PATTERNS)):
             try:
                 values = Values(line, build, attempt, world)
                 a, b = values.sides
@@ -586,15 +593,16 @@ def _refute(line: tree.Chain, relation: str, build=_sides) -> Outcome | None:
                 if isinstance(a, Scalar) and a.parts and b.parts and a.matrix != b.matrix:
                     return Outcome("refuted", "one side is a number, the other a matrix")
                 x, y = values.pair()
-                if values.m.k.zero_test(x - y):
+                equal = values.m.k.zero_test(x - y)
+                if equal and relation not in "<>":
                     continue
                 gap = values.m.k.exact(x - y).evalf(30)
                 x, y = values.m.k.exact(x), values.m.k.exact(y)
             except Undefined:
                 continue
-            if not gap.is_real or abs(gap) < 1e-20:
+            if not gap.is_real or (abs(gap) < 1e-20 and not equal):
                 continue
-            if not {"=": True, "~": True, ">=": gap < 0, ">": gap < 0, "<=": gap > 0, "<": gap > 0}[relation]:
+            if not {"=": True, "~": True, ">=": gap < 0, ">": gap <= 0, "<=": gap > 0, "<": gap >= 0}[relation]:
                 continue
             if isinstance(a, Positive):
                 x, y = sympy.exp(x), sympy.exp(y)
@@ -634,8 +642,8 @@ def repairs(left: Node, relation: str, right: Node, most: int = 6) -> list[tuple
     return found
 
 
-def _plausible(line: tree.Chain) -> bool:
-    """Whether a line survives floating point at one random world; throws out nearly everything at little cost."""
+def _plausible(line: tree.Chain) -> bool | None:
+    """Whether a line survives floating point in one world, which costs little; None where it has no value there."""
     from .floats import Floats
 
     try:
@@ -645,4 +653,4 @@ def _plausible(line: tree.Chain) -> bool:
             return True
         return not _difference(m, a, b) or bool(isinstance(a, Vector) and _in_law(line, Floats))
     except (NotSaid, ArithmeticError, Concrete):
-        return False
+        return None
