@@ -47,6 +47,8 @@ from course.equations.worlds import Counterexample, Refuter, World, random_weigh
 ACCEPTED = ("identity", "bound")
 LENGTHS = (2, 3, 4)
 MAX_INSTANCES = 120
+MAX_RELATIONS = 100  # of one input
+MAX_EXPLAINED = 6  # refuted relations of one input for which repairs are sought
 
 
 @dataclass(frozen=True)
@@ -402,6 +404,7 @@ def _horizon(claim: Claim) -> int | None:
     return horizon if depth <= 1 and horizon <= MAX_T - 2 and len(claim.free_indices()) <= 1 else None
 
 
+@lru_cache(maxsize=1024)
 def decide(claim: Claim, explaining: bool = True, search: bool = True) -> Verdict:
     """The verdict on one relation, without its reading. search=False looks for a proof only, not for a counterexample."""
     if claim.relation in (":=", "=:"):
@@ -871,10 +874,13 @@ def _judged(reading: Reading, setting: Setting | None, explaining: bool) -> list
         for k, relation in enumerate(chain.relations):
             left, right = chain.terms[k], chain.terms[k + 1]
             text = latex(Chain((left, right), (relation,)))
+            explained = explaining and sum(s.kind == "refuted" for s in steps) < MAX_EXPLAINED
             if chain in conditions:
                 verdict = Verdict("identity", reason=CONDITION)
+            elif len(steps) >= MAX_RELATIONS:
+                verdict = Verdict("undecided", reason=f"only the first {MAX_RELATIONS} relations of an input are judged")
             elif setting is None:
-                verdict = _closed_form(left, relation, right, explaining)
+                verdict = _closed_form(left, relation, right, explained)
             else:
                 verdict = _defined(left, relation, right, setting, definitions, total > 1) or decide(
                     Claim(setting, _substitute(left, definitions), relation, _substitute(right, definitions), conditions),

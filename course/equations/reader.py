@@ -271,11 +271,8 @@ class _Fold:
             if index is not None and factors:
                 mark = self.i
                 following = self.factor(stop)
-                if (
-                    not _mentions(following, index)
-                    or (item.kind in ("big", "int", "expect")
-                    and item.kind == "big"
-                    and not _mentions(following, index))
+                if not _mentions(following, index) or (
+                    item.kind in ("big", "int", "expect") and item.kind == "big" and not _mentions(following, index)
                 ):
                     self.i = mark
                     break

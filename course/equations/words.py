@@ -845,7 +845,7 @@ class Emitter:
             self.power((a, b), i)
             return after
         if t == "_":
-            if last in ("DBAR", "NORMCLOSE"):
+            if last in ("DBAR", "NORMCLOSE") or [w.type for w in self.out[-2:]] == ["BAR", "BAR"]:
                 return self.argument(i + 1, end, "the subscript")[2]  # the 2 of the Euclidean norm
             raise fail(tok, "a subscript that belongs to nothing", ("a symbol before _",), "_")
         if t in (",", ";"):
@@ -1225,12 +1225,8 @@ def brackets(items: list[Word]) -> list[Word]:
         top = out[stack[-1]] if stack else None
         last = out[-1] if out else None
         if word.type == "LPAR":
-            if (
-                (last is not None
-                and last.type in ("DENS", "KL"))
-                or (last is not None
-                and last.type == "SYM"
-                and opens_call(last, items, n))
+            if (last is not None and last.type in ("DENS", "KL")) or (
+                last is not None and last.type == "SYM" and opens_call(last, items, n)
             ):
                 assert last is not None
                 sym = last.value
@@ -1349,13 +1345,8 @@ def opens_call(last: Word, items: list[Word], n: int) -> bool:
     if "COMMA" in kinds or "SEMI" in kinds:
         return True
     only = inside[0].value if len(inside) == 1 else None
-    return (
-        (isinstance(only, Sym)
-        and not only.sub
-        and only.name in ("t", "s", "T", "theta", "phi"))
-        or (isinstance(only, Sym)
-        and sym.name == "L"
-        and only.name in ("x", "theta", "phi", "q"))
+    return (isinstance(only, Sym) and not only.sub and only.name in ("t", "s", "T", "theta", "phi")) or (
+        isinstance(only, Sym) and sym.name == "L" and only.name in ("x", "theta", "phi", "q")
     )
 
 
