@@ -7,7 +7,6 @@ import json
 import re
 import tomllib
 from html.parser import HTMLParser
-from pathlib import Path
 from urllib.parse import unquote, urljoin, urlsplit
 
 import pytest
@@ -173,10 +172,10 @@ def test_widget_is_small():
 
 
 def test_what_the_site_loads_is_listed_with_its_licence():
-    listed = (DOCS / "loads.md").read_text(encoding="utf-8")
+    listed = (DOCS / "reference" / "loads.md").read_text(encoding="utf-8")
     for folder in (path for path in (DOCS / "assets").iterdir() if path.is_dir() and any(path.rglob("*.js"))):
         assert (folder / "LICENSE").is_file(), f"{folder} has no LICENSE"
-        assert f"assets/{folder.name}" in listed, f"{folder.name} is not on docs/loads.md"
+        assert f"assets/{folder.name}" in listed, f"{folder.name} is not on docs/reference/loads.md"
 
 
 # ------------------------------------------------------------------------------------------------ notebooks
