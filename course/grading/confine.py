@@ -13,11 +13,15 @@ import errno
 import json
 import os
 import platform
-import resource
 import signal
 import socket
 import struct
 import sys
+
+try:
+    import resource
+except ImportError:          # Windows, where nothing here is called but the probe, which says so
+    resource = None      # type: ignore[assignment]
 
 LINUX = sys.platform.startswith("linux")
 MACHINE = platform.machine()

@@ -35,6 +35,8 @@ HERE = Path(__file__).resolve().parent
 MAX_HEADER = 1 << 20
 MAX_REPLY = 64 << 20
 MAX_CALLBACKS = 5000
+# torch with its parts, what it needs for torch.func and optimisers, and two packages that exercises may use
+PACKAGES = ("torch", "torchgen", "functorch", "numpy", "typing_extensions", "sympy", "mpmath", "einops")
 OUTPUT = 1 << 20          # bytes a student's code may print
 
 
@@ -71,7 +73,7 @@ def readable_paths() -> list[str]:
         if os.path.isdir(root):
             paths += [os.path.join(root, name) for name in sorted(os.listdir(root))
                       if name not in ("site-packages", "dist-packages", "idlelib", "test", "ensurepip", "__pycache__")]
-    for package in ("torch", "numpy", "einops", "typing_extensions"):
+    for package in PACKAGES:
         spec = importlib.util.find_spec(package)
         if spec is None:
             continue
@@ -84,13 +86,15 @@ def readable_paths() -> list[str]:
 
 
 def _site() -> list[str]:
-    """The directories that torch and numpy are imported from."""
-    found = [importlib.util.find_spec(package) for package in ("torch", "numpy")]
-    return sorted({str(Path(spec.origin).parent.parent) for spec in found if spec and spec.origin})
+    """The directories that these packages are imported from."""
+    found = [importlib.util.find_spec(package) for package in PACKAGES]
+    return sorted({str(Path(spec.origin).parent.parent if spec.submodule_search_locations else Path(spec.origin).parent)
+                   for spec in found if spec and spec.origin})
 
 
 _ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1",
-                "OPENBLAS_NUM_THREADS": "1", "NUMEXPR_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+                "OPENBLAS_NUM_THREADS": "1", "NUMEXPR_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1",
+                "TORCHINDUCTOR_CACHE_DIR": "/usr"}          # exists, which is all that torch asks when it loads
 
 
 @functools.cache
@@ -196,8 +200,8 @@ class Zygote:
         # the standard library as a whole: one mount, not two hundred
         stdlib = os.path.realpath(sysconfig.get_paths()["stdlib"])
         mounts = [stdlib, *[p for p in read if not p.startswith(stdlib + "/")]]
-        config = {"layers": layers, "namespaces": names, "read": read, "cover": cover, "mounts": mounts, "path": _site(),
-                  "output": OUTPUT, "processes": 32}
+        config = {"layers": layers, "namespaces": names, "read": read, "cover": cover, "mounts": mounts,
+                  "path": _site(), "packages": PACKAGES, "output": OUTPUT, "processes": 32}
         log = tempfile.TemporaryFile()      # noqa: SIM115 (lives as long as the process)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._process = subprocess.Popen(
@@ -212,9 +216,9 @@ class Zygote:
         except OSError:
             ready = b""
         if ready != b"ready":
+            self.close()          # first, so that all it has to say is written
             log.seek(0)
             said = log.read()[-2000:].decode("utf-8", "replace")
-            self.close()
             raise SandboxError(f"the sandbox could not start: {said.strip() or 'no reason given'}")
         ours.settimeout(20)
 

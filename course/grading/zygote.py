@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import builtins
 import gc
+import importlib.machinery
 import importlib.util
 import json
 import linecache
@@ -253,6 +254,18 @@ def confine_worker(confine: Any, config: dict, request: dict) -> None:
 
 # ---------------------------------------------------------------- the zygote
 
+class Packages:
+    """Finds a few installed packages and no others, so that what a worker may not read does not exist for it either."""
+
+    def __init__(self, path: list[str], names: list[str]) -> None:
+        self._path, self._names = path, frozenset(names)
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
+        if path is None and name in self._names:
+            return importlib.machinery.PathFinder.find_spec(name, self._path, target)
+        return None
+
+
 def load_beside(name: str) -> Any:
     path = os.path.join(os.path.dirname(os.path.abspath(__file__)), f"{name}.py")
     spec = importlib.util.spec_from_file_location(f"_{name}", path)
@@ -318,11 +331,14 @@ def main() -> None:
         except OSError:
             pass
 
-    sys.path += config["path"]
+    sys.meta_path.append(Packages(config["path"], config["packages"]))
     for name in PRELOADED:
         __import__(name)
+    import tempfile
+
     import numpy
     import torch
+    tempfile.tempdir = "/tmp"          # a name that some parts of torch ask for; nothing can be written there
     values = load_beside("values")
     torch.set_num_threads(1)
     torch.set_num_interop_threads(1)
