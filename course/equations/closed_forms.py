@@ -6,7 +6,7 @@ The setting declares, for 1 <= t <= T and a schedule 0 < beta_t < 1 (Ho et al. 2
     q(x_t | x_{t-1}) = N(x_t; sqrt(alpha_t) x_{t-1}, beta_t I)
     p(x_T) = N(x_T; 0, I),   p(x_{t-1} | x_t) = N(x_{t-1}; mu_theta(x_t, t), sigma_t^2 I)
     epsilon     the noise of x_t: x_t = sqrt(\bar\alpha_t) x_0 + sqrt(1 - \bar\alpha_t) epsilon   (a line that speaks of x_t and
-                x_{t-1} but neither of x_0 nor of \bar\alpha means the noise of that one step)
+                one earlier x but neither of x_0 nor of \bar\alpha means the noise of the way between those two)
     v           sqrt(\bar\alpha_t) epsilon - sqrt(1 - \bar\alpha_t) x_0                                 (Salimans and Ho 2022)
     \tilde\mu_t, \tilde\beta_t   mean and variance of q(x_{t-1} | x_t, x_0)
     mu_theta, \hat x_0 (also x_theta), v_theta, s_theta   four ways to say epsilon_theta(x_t, t), by the same conversions
@@ -270,15 +270,17 @@ class Meaning:
         self.tied = tree.latex(tied[0]) if tied and (plain or len(self.noises) == 1) else None
         speaks = any(
             (s.name == "x" and (Index("", 0) in s.sub or s.marks or s.labels))
-            or "bar" in s.marks
-            or "tilde" in s.marks
+            or ({"bar", "tilde"} & set(s.marks) and not is_noise(s))
             or "theta" in s.labels
             or s.name == "v"
             for s in symbols
         )
-        steps = {i for s in symbols if s.name == "x" for i in s.sub}
-        before = shifted(self.main, -1)
-        self.origin = before if not speaks and {self.main, before} <= steps else Index("", 0)
+        steps = {i for s in symbols if s.name == "x" and not s.marks and not s.labels for i in s.sub if isinstance(i, Index)}
+        earlier = [i for i in steps if rank(i) < rank(self.main)]
+        self.origin = earlier[0] if not speaks and len(earlier) == 1 and self.main in steps else START
+        # The noise of x_t given x_0, both in the line, is a definite vector: its sign matters.
+        extra = [s for s in symbols if s.name == "z"]
+        self.determined = len(self.noises) == 1 and not extra and {self.main, self.origin} <= steps
 
     # ---- levels
 

@@ -154,7 +154,8 @@ def _sides(m: Meaning, line: tree.Chain):
         return m.law(left), m.law(right)
     a, b = m.value(left), m.value(right)
     a, b = (Vector({}) if isinstance(o, Vector) and isinstance(v, Scalar) and not v.parts else v for v, o in ((a, b), (b, a)))
-    a, b = (v.square if isinstance(v, Norm) else v for v in (a, b))
+    if isinstance(a, Norm) and isinstance(b, Norm):
+        a, b = a.square, b.square
     if isinstance(a, Positive) or isinstance(b, Positive):
         return Positive(m.log_of(a)), Positive(m.log_of(b))
     if m.dimension_one and {type(a), type(b)} == {Scalar, Vector}:
@@ -396,6 +397,8 @@ def _in_law(line: tree.Chain, algebra) -> str:
 
     for loose in (True, False):
         m = Meaning(line, algebra)
+        if loose and m.determined:
+            continue
         m.loose = loose
         try:
             a, b = (m.value(n) for n in line.terms)

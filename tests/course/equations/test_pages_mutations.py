@@ -310,8 +310,6 @@ class Enumeration:
         args, given = self.groups(dist) if dist.args else (self.w.names[1:], self.w.names[:1])
         if laws[0].vars and not dist.args:
             args = [v for s in laws[0].vars for v in self.variables(s)]
-        if any(v in env for v in args):
-            raise Undefined
         known = {v: self.look(env, v) for v in given}
         out = 0.0
         for values in itertools.product((0, 1), repeat=len(args)):
