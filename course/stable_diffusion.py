@@ -61,7 +61,7 @@ def render_image(
     num_steps: int = 50,
     seed: int | Sequence[int] = 42,
     *,
-    negative_prompt: str | Sequence[str] = "",
+    negative_prompt: str | Sequence[str] | None = "",
     guidance_rescale: float = 0.0,
     schedule: NoiseSchedule | Mapping[str, Any] | None = None,
     progress: bool = True,
@@ -97,7 +97,7 @@ def render_image(
     """
     check_fit(Components(vae, unet, tokenizer, text_encoder, scheduler))
     prompts, seeds = _batch(prompt, seed)
-    negatives = _texts(negative_prompt, "negative_prompt")
+    negatives = _texts(negative_prompt or "", "negative_prompt")
     if len(negatives) not in (1, len(prompts)):
         raise ValueError(f"{len(negatives)} negative prompts for {len(prompts)} pictures; give one for all, or one each")
     if not math.isfinite(guidance_scale):
@@ -287,7 +287,7 @@ def _schedule(schedule: NoiseSchedule | Mapping[str, Any] | None) -> NoiseSchedu
 
 
 def _texts(text: str | Sequence[str], name: str) -> list[str]:
-    texts = [text] if isinstance(text, str) else list(text)
+    texts = [text] if isinstance(text, str) or not isinstance(text, Sequence) else list(text)
     if not texts or not all(isinstance(each, str) for each in texts):
         raise ValueError(f"{name} must be a string or a list of strings, at least one; got {text!r}")
     return texts

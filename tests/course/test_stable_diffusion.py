@@ -277,6 +277,7 @@ def test_what_cannot_be_loaded(tmp_path, tiny_model_dir):
     ({"seed": [1, 2], "prompt": ["a", "b", "c"]}, "3 prompts and 2 seeds do not pair"),
     ({"prompt": []}, "prompt must be a string or a list of strings, at least one"),
     ({"prompt": [3]}, "prompt must be a string"),
+    ({"prompt": None}, "prompt must be a string"),
     ({"negative_prompt": ["a", "b"]}, "2 negative prompts for 1 pictures"),
     ({"guidance_scale": float("nan")}, "guidance_scale is nan"),
     ({"guidance_rescale": 2}, "guidance_rescale is a share"),
