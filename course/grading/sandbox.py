@@ -386,12 +386,6 @@ class Worker:
     def alive(self) -> bool:
         return self._status is None
 
-    def printed(self, limit: int = 2000) -> bytes:
-        """The end of what the student's code printed."""
-        size = self._log.seek(0, os.SEEK_END)
-        self._log.seek(max(0, size - limit))
-        return self._log.read(limit)
-
     def close(self) -> int:
         """End the worker and everything it started; its wait status."""
         if self._status is None:

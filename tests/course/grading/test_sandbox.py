@@ -57,6 +57,27 @@ def test_the_self_test_finds_a_layer_that_only_says_it_works(layer):
         self_test(zygote)
 
 
+@pytest.mark.slow
+def test_namespaces_that_cannot_be_set_up_are_done_without(monkeypatch, checks):
+    from course.grading.bulk import Options, open_grader
+
+    found = isolation()
+    if found.words != "FULL":
+        pytest.skip("this machine has no namespaces")
+    start = Zygote._start
+
+    def refuse(self):
+        if "namespaces" in self.isolation.layers:
+            raise SandboxError("mount: Permission denied")
+        start(self)
+
+    monkeypatch.setattr(Zygote, "_start", refuse)
+    with open_grader(Options(seed=1, checks=str(checks))) as grader:
+        assert grader.isolation.words.startswith("STRONG")
+        assert "Permission denied" in grader.isolation.inactive["namespaces"]
+        assert grader.grade(Submission("s", {"ch03_forward.py": HONEST.encode()}))["score"] == 5
+
+
 def test_the_self_test_passes_here_and_is_quick(grader):
     began = time.monotonic()
     self_test(grader.zygote)
