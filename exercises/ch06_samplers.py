@@ -37,6 +37,27 @@ def linspace_timesteps(steps: int, train_steps: int = 1000) -> list[float]:
     raise NotImplementedError
 
 
+def rounded_timesteps(steps: int, train_steps: int = 1000) -> list[int]:
+    """The timesteps of DPM-Solver++ in Stable Diffusion, largest first.
+
+    Lay steps + 1 evenly spaced values from train_steps - 1 down to 0, round each to the nearest whole number, and leave out
+    the last one, the 0: the sampler jumps from the smallest timestep to the clean image.
+    rounded_timesteps(4) is [999, 749, 500, 250].
+    """
+    raise NotImplementedError
+
+
+def ratio_at(t: float, alphas_cumprod: Tensor) -> float:
+    """The noise-to-signal ratio sqrt(1 - alpha_bar) / sqrt(alpha_bar) at a timestep between two whole ones.
+
+    It is interpolated *linearly in the ratio* between the whole timesteps on both sides, as diffusers does:
+    ratio_at(20.4, ...) is 0.6 times the ratio at 20 plus 0.4 times the ratio at 21.
+
+    t: from 0 to T - 1. alphas_cumprod: float32 (T,), alpha_bar at the timesteps 0 .. T - 1. Returns a float.
+    """
+    raise NotImplementedError
+
+
 def ddpm_step(x: Tensor, eps: Tensor, now: float, next: float, noise: Tensor) -> Tensor:
     """One step of ancestral sampling: a draw of q(x_next | x, x_0) with the predicted x_0 (Ho et al. 2020, alg. 2).
 

@@ -8,6 +8,7 @@ place where the two meet. Runs the student's code in this process: for one's own
 from __future__ import annotations
 
 import functools
+import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -176,13 +177,20 @@ def my_levels(sampler: Sampler, schedule: NoiseSchedule, steps: int, parts: Part
     """The sampler's grid, laid through the student's timesteps where the sampler's spacing is an exercise."""
     levels = sampler.grid(schedule, steps)
     spacing = schedule.timestep_spacing or sampler.spacing
-    times: list[float] | None = None
+    times: Any = None
     if spacing == "leading" and (leading := parts.get("ch06.leading_timesteps")):
         offset = int(levels[-2].t)      # what the course's grid has, also where it must give way
         times = leading(steps, len(schedule), offset)
     elif spacing == "linspace" and not sampler.whole and (linspace := parts.get("ch06.linspace_timesteps")):
         times = linspace(steps, len(schedule))
-    return levels if times is None else schedule.levels(times, levels[-1])
+    elif sampler.extra_step and spacing == "linspace" and steps < len(schedule) and (rounded := parts.get("ch06.rounded_timesteps")):
+        times = rounded(steps, len(schedule))
+    levels = levels if times is None else schedule.levels(times, levels[-1])
+    if any(level.t != int(level.t) for level in levels) and (ratio_at := parts.get("ch06.ratio_at")):
+        for i, (t, _, _) in enumerate(levels[:-1]):
+            ratio = ratio_at(t, schedule.alphas_cumprod)
+            levels[i] = Level(t, 1 / math.sqrt(1 + ratio**2), ratio / math.sqrt(1 + ratio**2))
+    return levels
 
 
 def my_guidance(network: Callable[..., Tensor], negative: Tensor, positive: Tensor, scale: float,
@@ -247,6 +255,7 @@ def render_mine_to_files(prompt: str, model: str, sampler: str, steps: int, guid
     pictures = render_mine(components, prompt, sampler, steps, seeds, parts, guidance, negative, height, width, calls)
     print(f"mine: {sampler}, {steps} steps, {calls[0]} model calls, {time.perf_counter() - start:.1f} s")
     whole = my_image_grid(pictures, parts) if len(pictures) > 1 else pictures[0]
+    about = {"prompt": prompt, "negative": negative, "model": model, "sampler": sampler, "steps": steps, "guidance": guidance}
     if compare:
         options = {"guidance_scale": guidance, "height": height, "width": width, "negative_prompt": negative}
         theirs = render_ours(components, prompt, sampler, steps, seeds, [0], None, options)
@@ -258,7 +267,8 @@ def render_mine_to_files(prompt: str, model: str, sampler: str, steps: int, guid
     print(f"{mine} of {len(parts.used)} parts are yours:")
     for part in parts.used.values():
         print(f"  {part}")
-    about = {"prompt": prompt, "negative": negative, "model": model, "sampler": sampler, "steps": steps, "guidance": guidance}
+    for seed, picture in zip(seeds, pictures, strict=True) if len(seeds) > 1 and not compare else ():
+        print(save_picture(picture, out.with_name(f"{out.stem}-{seed}{out.suffix}"), **about, seed=seed))
     print(save_picture(whole, out, **about, seed=" ".join(map(str, seeds))))
 
 

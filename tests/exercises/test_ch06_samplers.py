@@ -12,7 +12,7 @@ from course.grading.checks import Counted, expect, expect_calls, expect_close, e
 from course.grading.diffusers_numbers import diffusers_says
 from course.grading.errors import CheckFailed, StudentRaised
 from course.prediction import x0_from_eps
-from course.schedule import CLEAN, Level
+from course.schedule import CLEAN, Level, scaled_linear_betas
 
 # ------------------------------------------------------------------------------------------------------- time grids
 
@@ -86,6 +86,72 @@ def test_linspace_timesteps_with_one_step(student):
     expect_equal(got, [0.0], "linspace_timesteps(1, 1000)", {"this is the noisiest timestep; a single step starts, and ends, at 0": [999.0]})
 
 
+@task("ch06.rounded_timesteps")
+def test_rounded_timesteps(student):
+    for steps, train in ((10, 1000), (50, 1000), (7, 100), (1, 1000)):
+        right = [round((train - 1) * i / steps) for i in range(steps, 0, -1)]
+        what = f"rounded_timesteps({steps}, {train})"
+        got = student.rounded_timesteps(steps, train)
+        expect_type(got, list, what)
+        for entry in got:
+            expect_type(entry, int, f"an entry of {what}")
+        expect_equal(got, right, what, {
+            "the order is reversed: noisy first": right[::-1],
+            "the values were cut off, not rounded": [int((train - 1) * i / steps) for i in range(steps, 0, -1)],
+            "the 0 at the end is still there; from the smallest timestep the sampler jumps to the clean image": [*right, 0],
+            "there are steps values with their ends where steps + 1 are to be laid":
+                [round((train - 1) * i / max(steps - 1, 1)) for i in range(steps - 1, -1, -1)],
+            "it starts at train_steps, one beyond the last timestep": [round(train * i / steps) for i in range(steps, 0, -1)],
+            "this is leading spacing, as for DDIM": [i * (train // steps) + 1 for i in reversed(range(steps))],
+            "the noisiest value was left out instead of the 0": [round((train - 1) * i / steps) for i in range(steps - 1, -1, -1)],
+            "this is trailing spacing, as some newer pipelines have it": [round(train * i / steps) - 1 for i in range(steps, 0, -1)],
+        })
+
+
+@task("ch06.ratio_at")
+def test_ratio_at(student):
+    table = scaled_linear_betas(1000, 0.00085, 0.012).neg().add(1).cumprod(0)
+    ratios = ((1 - table.double()) / table.double()).sqrt()
+    # where the curve bends most, and never half way, so that a wrong rule shows
+    for t in (1.7, 0.25, 0.6 + float(student.rand(1)) / 10, 998.3):
+        low, share = int(t), t - int(t)
+
+        def mix(values, low=low, share=share):
+            return float((1 - share) * values[low] + share * values[low + 1])
+
+        right, what = mix(ratios), f"ratio_at({t:.4g}, ...)"
+        got = student.ratio_at(t, table)
+        expect_type(got, float, what)
+        mean = mix(table.double())
+        known = {
+            "alpha_bar was interpolated, and the ratio taken afterwards": math.sqrt((1 - mean) / mean),
+            "the logarithm of the ratio was interpolated, as k-diffusion does": math.exp(mix(ratios.log())),
+            "the fraction of the timestep is ignored: t was cut to a whole number": float(ratios[low]),
+            "t was rounded to the nearest whole number": float(ratios[round(t)]),
+            "the two weights are swapped": float(share * ratios[low] + (1 - share) * ratios[low + 1]),
+            "this is the ratio of variances; the square root is missing": mix(ratios**2),
+            "the square root was taken after the interpolation": math.sqrt(mix(ratios**2)),
+            "the ratio is upside down: signal over noise": 1 / right,
+            "this is sqrt(1 - alpha_bar), not divided by sqrt(alpha_bar)": mix((1 - table.double()).sqrt()),
+            "the timesteps count from 0: this is one too far": float((1 - share) * ratios[min(low + 1, 999)] + share * ratios[min(low + 2, 999)]),
+        }
+        close = sorted((abs(got - wrong), text) for text, wrong in known.items())
+        hint = f". This looks like a known mistake: {close[0][1]}" if close[0][0] < 2e-4 * abs(got) else ""
+        expect(abs(got - right) <= 3e-5 * right, f"{what} should be {right:.7g}, and is {got:.7g}{hint}")
+
+
+@task("ch06.ratio_at")
+def test_ratio_at_whole_timesteps(student):
+    table = scaled_linear_betas(1000, 0.00085, 0.012).neg().add(1).cumprod(0)
+    for t in (0.0, 500.0, 999.0):
+        right = math.sqrt((1 - float(table[int(t)])) / float(table[int(t)]))
+        try:
+            got = student.ratio_at(t, table)
+        except StudentRaised as raised:
+            raise CheckFailed("exception", f"ratio_at({t}, ...) lies on a whole timestep and needs no neighbour beyond the table. {raised}") from None
+        expect_close(got, right, f"ratio_at({t}, ...), on a whole timestep,", rtol=1e-4, atol=1e-6)
+
+
 # ------------------------------------------------------------------------------------------------------ single steps
 
 
@@ -121,6 +187,8 @@ def test_ddpm_step(student):
             "this is the deterministic DDIM move": lambda: move(x, eps, now, next),
             "this is the DDIM move with noise on top, which leaves too much noise": lambda: move(x, eps, now, next) + variance**0.5 * noise,
             "x_0 and x are swapped in the mean": lambda: posterior(x0, x, level(now), level(next))[0] + variance**0.5 * noise,
+            "x_0 is clipped to [-1, 1]; that is for pixels, and latents run further": lambda: posterior(x, x0.clamp(-1, 1), level(now), level(next))[0]
+                + variance**0.5 * noise,
             "the predicted noise was taken for x_0": lambda: posterior(x, eps, level(now), level(next))[0] + variance**0.5 * noise,
             "the factor of x has now where alpha = now / next is meant":
                 lambda: posterior_with(x, x0, now, next, now / next, on_x=now) + variance**0.5 * noise,
@@ -149,6 +217,8 @@ def test_ddim_step(student):
             "the noise of the new level is missing": lambda: math.sqrt(next) * x0,
             "the noise of the old level is put back in": lambda: math.sqrt(next) * x0 + math.sqrt(1 - now) * eps,
             "the square roots of the new level are missing": lambda: next * x0 + (1 - next) * eps,
+            "x_0 is clipped to [-1, 1]; that is for pixels, and latents run further":
+                lambda: math.sqrt(next) * x0.clamp(-1, 1) + math.sqrt(1 - next) * eps,
             "this is x_0: the way back to the new level is missing": lambda: x0,
             "now and next are swapped": lambda: move(x, eps, next, now),
             "x_0 is not scaled down to the new level": lambda: x0 + math.sqrt(1 - next) * eps,
@@ -197,8 +267,14 @@ def check_sampler(student_sampler, name, right, wrong, calls, x, wrong_calls=Non
     """Values, number of calls, and where the network was called, on every grid."""
     for kind, grid in GRIDS.items():
         model = Counted(network)
-        got = student_sampler(model, x, grid)
         what = f"{name} on a grid {kind} ({len(grid) - 1} steps)"
+        try:
+            got = student_sampler(model, x, grid)
+        except StudentRaised as raised:
+            if grid[-1] == 1.0 and ("ZeroDivisionError" in raised.names or "math domain" in raised.text):
+                raise CheckFailed("exception", f"{what} divides by the noise, or takes its logarithm, at the clean end, where "
+                                               f"there is none: alpha_bar is 1 there. {raised}") from None
+            raise
         seen = [float(call[1]) for call in model.calls]
         off = [a for a in seen if min(abs(a - g) for g in grid) > 1e-6]
         expect(not off, f"{what} called the network with alpha_bar = {off[:1]}, which is not in the grid")
@@ -413,6 +489,19 @@ def test_leading_timesteps_in_diffusers(student):
 def test_linspace_timesteps_in_diffusers(student):
     arguments, right = diffusers_says("linspace_timesteps")
     expect_close(student.linspace_timesteps(*arguments), right, "linspace_timesteps(50), against diffusers,", atol=1e-3)
+
+
+@task("ch06.rounded_timesteps")
+def test_rounded_timesteps_in_diffusers(student):
+    arguments, right = diffusers_says("rounded_timesteps")
+    expect_equal(student.rounded_timesteps(*arguments), right, "rounded_timesteps(10), against diffusers' DPMSolverMultistepScheduler,")
+
+
+@task("ch06.ratio_at")
+def test_ratio_at_in_diffusers(student):
+    (times, table), right = diffusers_says("ratio_at")
+    for t, ratio in zip(times, right, strict=True):
+        expect_close(student.ratio_at(t, table), ratio, f"ratio_at({t:.4f}, ...), against diffusers' EulerDiscreteScheduler,", rtol=1e-4, atol=1e-6)
 
 
 @task("ch06.ddpm_step")

@@ -77,6 +77,10 @@ def compute() -> dict:
     euler.set_timesteps(50)
     out["linspace_timesteps"] = {"arguments": [50, 1000], "result": [float(t) for t in euler.timesteps]}
 
+    euler.set_timesteps(300)          # so many that some lie in a table cut short
+    between = [i for i, t in enumerate(euler.timesteps) if t < 39][1:-1:4]
+    out["ratio_at"] = {"arguments": [[float(euler.timesteps[i]) for i in between], table[:40]], "result": [float(euler.sigmas[i]) for i in between]}
+
     end = float(table[0])
     for name, scheduler in (("ddim_sample", ddim), ("plms_sample", diffusers.PNDMScheduler(**SD, skip_prk_steps=True, steps_offset=1))):
         seen, result = walk(scheduler, 10, x, scaled=False)
@@ -87,6 +91,7 @@ def compute() -> dict:
     out["heun_sample"] = {"arguments": [start, [*dict.fromkeys(seen), 1.0]], "result": result}
     dpm = diffusers.DPMSolverMultistepScheduler(**LINSPACE)
     seen, result = walk(dpm, 10, x, scaled=False)
+    out["rounded_timesteps"] = {"arguments": [10, 1000], "result": dpm.timesteps.tolist()}
     out["dpmpp_2m_sample"] = {"arguments": [x, [*seen, 1.0]], "result": result}
     lms = diffusers.LMSDiscreteScheduler(**LINSPACE)
     lms.set_timesteps(10)

@@ -1,12 +1,14 @@
 """`course render --mine`: the student's parts paint the course's picture, and the list says whose they are."""
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from course.grading.mine import Grid, Parts, render_mine
+from course.grading.mine import Grid, Parts, render_mine, render_mine_to_files
 from course.render import largest_difference, render_ours
 from course.samplers import SAMPLERS
 from course.schedule import CLEAN, Level
@@ -82,3 +84,26 @@ def test_levels_and_alpha_bars_name_each_other():
     with pytest.raises(ValueError, match="not a level of its grid"):
         grid.level(0.5)
     assert np.isclose(grid.alpha_bars[0], 0.01)
+
+
+def test_the_command_says_whose_each_part_was(tiny_model_dir, tmp_path, capsys):
+    out = tmp_path / "mine.png"
+    student = tmp_path / "student"
+    student.mkdir()
+    for name in ("ch03_forward.py", "ch06_samplers.py"):
+        (student / name).write_text((VARIANTS / "first" / name).read_text())
+    render_mine_to_files("a bear", str(tiny_model_dir), "pndm", 2, 3.0, "", [1, 2], None, None, "cpu", "float32", out, True, student)
+    said = capsys.readouterr().out
+    assert "mine: pndm, 2 steps, 3 model calls" in said
+    assert re.search(r"largest difference from the course's picture: [01] of 255", said)
+    assert re.search(r"plms_sample +yours +passes its checks", said)
+    assert re.search(r"guided_noise +the course's +not attempted yet", said)
+    assert re.search(r"image_grid +the course's", said)
+    with Image.open(out) as picture:
+        assert picture.width >= 2 * 64                     # two seeds in rows, mine and the course's side by side
+        assert picture.height >= 2 * 64
+
+
+def test_a_wrong_ending_is_told_before_anything_is_loaded(tmp_path):
+    with pytest.raises(ValueError, match="names a picture format"):
+        render_mine_to_files("a bear", "no such model", "pndm", 2, 3.0, "", [1], None, None, "cpu", "float32", tmp_path / "mine.txt")

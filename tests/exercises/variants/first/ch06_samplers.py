@@ -19,6 +19,19 @@ def linspace_timesteps(steps, train_steps=1000):
     return [(train_steps - 1) * i / (steps - 1) for i in reversed(range(steps))]
 
 
+def rounded_timesteps(steps, train_steps=1000):
+    times = [round((train_steps - 1) * i / steps) for i in range(steps + 1)]
+    return times[:0:-1]
+
+
+def ratio_at(t, alphas_cumprod):
+    low = int(t)
+    high = min(low + 1, len(alphas_cumprod) - 1)
+    share = t - low
+    ratios = ((1 - alphas_cumprod) / alphas_cumprod).sqrt()
+    return float((1 - share) * ratios[low] + share * ratios[high])
+
+
 def ddpm_step(x, eps, now, next, noise):
     x0 = (x - math.sqrt(1 - now) * eps) / math.sqrt(now)
     alpha = now / next

@@ -15,6 +15,16 @@ def linspace_timesteps(steps, train_steps=1000):
     return np.linspace(0, train_steps - 1, steps)[::-1].tolist()
 
 
+def rounded_timesteps(steps, train_steps=1000):
+    return np.linspace(0, train_steps - 1, steps + 1).round()[::-1][:-1].astype(int).tolist()
+
+
+def ratio_at(t, alphas_cumprod):
+    table = alphas_cumprod.double().numpy()
+    ratios = np.sqrt(1 - table) / np.sqrt(table)
+    return float(np.interp(t, np.arange(len(ratios)), ratios))
+
+
 def ddpm_step(x, eps, now, next, noise):
     x0 = (x - (1 - now) ** 0.5 * eps) / now**0.5
     if next == 1.0:
