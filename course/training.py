@@ -30,7 +30,7 @@ PER_X0: dict[str, Callable[[Tensor], Tensor]] = {
     "epsilon": lambda snr: snr,                          # L_simple of Ho et al. 2020, eq. 14
     "sample": torch.ones_like,                           # plain regression to the clean picture
     "v_prediction": lambda snr: snr + 1,
-    "min_snr": lambda snr: snr.clamp(max=GAMMA),         # Hang et al. 2023, eq. 8
+    "min_snr": lambda snr: snr.clamp(max=GAMMA),         # Hang et al. 2023, section 3.4
 }
 
 

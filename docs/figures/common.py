@@ -7,8 +7,7 @@ repository's root, so the first block of each page puts `docs` on the import pat
 import ast
 import base64
 import html
-import importlib
-import inspect
+import importlib.util
 import io
 import re
 import textwrap
@@ -51,44 +50,51 @@ STYLE = {
 }
 
 
-def source(module: str, name: str | None = None, docstring: bool = False) -> str:
-    """The lines of `module.name` (a function, class or method) as a fenced Markdown code block.
+def source(module: str, name: str, docstring: bool = False) -> str:
+    """The lines of `module.name` (a function, class, method or constant) as a fenced Markdown code block.
 
-    Nothing is copied into a chapter: if the function is renamed, the build fails.
+    Nothing is copied into a chapter: if the name is gone, the build fails.
 
     Args:
         module: importable name, such as "course.forward".
-        name: dotted name inside the module; None for the whole file.
+        name: dotted name inside the module.
         docstring: keep the docstrings. They repeat the formula printed beside the code, so they are dropped by default.
     """
-    found = importlib.import_module(module)
-    if name is None:
-        lines, first = inspect.getsource(found).splitlines(), 1
-    else:
-        for part in name.split("."):
-            found = inspect.getattr_static(found, part)
-            found = getattr(found, "__func__", None) or getattr(found, "fget", None) or found
-        lines, first = inspect.getsourcelines(found)
-        lines = "".join(lines).splitlines()
-    last = first + len(lines) - 1
+    spec = importlib.util.find_spec(module)
+    if spec is None or not spec.origin:
+        raise ValueError(f"there is no module {module!r}")
+    text = Path(spec.origin).read_text(encoding="utf-8")
+    node: ast.AST = ast.parse(text)
+    for part in name.split("."):
+        found = [child for child in getattr(node, "body", []) if part in _defines(child)]
+        if not found:
+            raise ValueError(f"{module} has no {name!r}: was it renamed?")
+        node = found[-1]
+    first = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", []))])
+    dropped = set() if docstring else _docstring_lines(node, text.splitlines())
+    lines = [line for number, line in enumerate(text.splitlines(), 1) if first <= number <= node.end_lineno and number not in dropped]
+    span = f"lines {first} to {node.end_lineno}" if node.end_lineno > first else f"line {first}"
     code = textwrap.dedent("\n".join(lines))
-    if not docstring:
-        code = _without_docstrings(code)
-    where = module.replace(".", "/") + ".py"
-    span = f"lines {first} to {last}" if last > first else f"line {first}"
-    return f'```python title="{where}, {span}"\n{code.strip()}\n```\n'
+    return f'```python title="{module.replace(".", "/")}.py, {span}"\n{code}\n```\n'
 
 
-def _without_docstrings(code: str) -> str:
-    lines = code.splitlines()
-    for node in ast.walk(ast.parse(code)):
-        if isinstance(node, (ast.FunctionDef, ast.ClassDef, ast.Module)) and ast.get_docstring(node) is not None:
-            doc = node.body[0]
-            if len(node.body) > 1 or isinstance(node, ast.Module):
-                for i in range(doc.lineno - 1, doc.end_lineno or doc.lineno):
-                    lines[i] = "\0"
-    kept = "\n".join(line for line in lines if line != "\0")
-    return re.sub(r"\n{3,}", "\n\n", kept)
+def _defines(node: ast.AST) -> list[str]:
+    """The names that a statement gives a meaning to."""
+    if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+        return [node.name]
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+    return [target.id for target in targets if isinstance(target, ast.Name)]
+
+
+def _docstring_lines(node: ast.AST, lines: list[str]) -> set[int]:
+    """The numbers of the lines of all docstrings inside `node`, with a blank line after each."""
+    numbers: set[int] = set()
+    for inner in ast.walk(node):
+        if isinstance(inner, (ast.FunctionDef, ast.ClassDef)) and ast.get_docstring(inner) is not None and len(inner.body) > 1:
+            doc = inner.body[0]
+            after = doc.end_lineno + 1 if not lines[doc.end_lineno].strip() else doc.end_lineno
+            numbers.update(range(doc.lineno, after + 1))
+    return numbers
 
 
 def figure(drawn: plt.Figure, name: str, alt: str, caption: str = "") -> str:

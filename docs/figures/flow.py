@@ -20,7 +20,8 @@ def score_field() -> str:
     drawn, panels = axes(1, 3, width=7.4, height=2.7, sharey=True)
     for ax, t in zip(panels, (600, 220, 100), strict=True):
         level = schedule.at(t)
-        ax.pcolormesh(side, side, world.log_prob(points, level).exp(), cmap=FADE, shading="nearest", rasterized=True)
+        shade = world.log_prob(points, level).exp().numpy()
+        ax.pcolormesh(side.numpy(), side.numpy(), shade, cmap=FADE, shading="nearest", rasterized=True)
         push = level.sigma * world.score(arrows, level)  # = -eps: the same length scale in all three panels
         ax.quiver(*arrows.movedim(-1, 0), *push.movedim(-1, 0), color=ORANGE, scale=38, width=0.006)
         ax.set(title=f"t = {t},  sigma = {level.sigma:.2f}", aspect="equal", xticks=[], yticks=[])

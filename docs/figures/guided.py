@@ -32,7 +32,7 @@ def crowds() -> str:
     plane = torch.stack(torch.meshgrid(line, line, indexing="xy"), dim=-1)
     drawn, panels = axes(1, 4, width=7.4, height=2.2)
     for ax, scale in zip(panels, (0.0, 1.0, 3.0, 7.5), strict=True):
-        ax.contour(line, line, CAPTION.log_prob(plane, CLEAN).exp(), levels=3, colors=ORANGE, linewidths=0.8)
+        ax.contour(line, line, CAPTION.log_prob(plane, CLEAN).exp().numpy(), levels=3, colors=ORANGE, linewidths=0.8)
         ax.scatter(*guided_samples(scale).T, s=1.2, color=BLUE, lw=0, rasterized=True)
         ax.set(title=f"scale {scale:g}", xlim=(-2.6, 3.0), ylim=(-2.6, 3.0), aspect="equal", xticks=[], yticks=[])
     return figure(
