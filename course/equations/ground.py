@@ -112,8 +112,8 @@ class Grounder:
                         f"(taking it for {shown(plain[0])})"
                     ] = None
                     slot = plain[0]
-                elif indexed and slot[1] >= 0:
-                    raise OutOfRange(f"{shown(slot)} does not exist for T = {self.model.T}")
+                elif indexed and slot[1] != -1:
+                    raise OutOfRange(f"{latex(sym)} does not exist for T = {self.model.T}")
                 else:
                     raise NotDecidable(f"{latex(sym)} is not a variable of the setting {self.model.setting.name}")
             key = (slot, name)

@@ -511,8 +511,7 @@ def _reading(claim: Claim, explaining: bool, only_kind: bool = False, search: bo
                 return _refuted(claim, i, cex, lints, extra_note, explaining), flags
         return Verdict(
             "undecided",
-            reason="no certificate was found for the inequality, and no counterexample "
-            "(what holds only for variables with finitely many values, such as H >= 0, fails for densities and is not proved)",
+            reason="no certificate was found for the inequality, and no counterexample",
             notes=notes,
         ), flags
     certificate, proved_for = found

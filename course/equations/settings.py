@@ -100,9 +100,10 @@ def slots(sym: Sym, env: dict[str, int], T: int) -> list[Slot]:
         return [(sym.name, -1)]
     sub = sym.sub[0]
     if isinstance(sub, Index):
-        return [(sym.name, value(sub, env, T))]
+        i = value(sub, env, T)
+        return [(sym.name, i if i >= 0 else i - 1)]  # -1 marks a variable without index
     assert isinstance(sub, Range)
-    return [(sym.name, i) for i in range(value(sub.low, env, T), value(sub.high, env, T) + 1)]
+    return [(sym.name, i if i >= 0 else i - 1) for i in range(value(sub.low, env, T), value(sub.high, env, T) + 1)]
 
 
 def _slot_of(text: str) -> Slot:

@@ -7,9 +7,12 @@ digits, where the logarithm of decimal.Decimal is correctly rounded: a differenc
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal, localcontext
 from fractions import Fraction
+from itertools import product
+from math import prod
 
 import numpy as np
 
@@ -132,10 +135,19 @@ class World:
     """Tables for the laws of a model: tables[letter][slot] is p(slot | parents), axes: batch, the parents in order, the slot.
 
     exact=True: one world of fractions; else a batch of float worlds.
+    widths: where given, each value of the variable stands for an interval of this length, on which the density is constant.
+    The tables stay probabilities; densities are divided by lengths and sums become integrals. Such worlds refute what is true
+    only of finitely many values, such as p(x) <= 1.
     """
 
-    def __init__(self, model: Model, weights: dict[str, dict[Slot, np.ndarray]], exact: bool = False):
-        self.model, self.weights, self.exact = model, weights, exact
+    def __init__(
+        self,
+        model: Model,
+        weights: dict[str, dict[Slot, np.ndarray]],
+        exact: bool = False,
+        widths: dict[Slot, Fraction] | None = None,
+    ):
+        self.model, self.weights, self.exact, self.widths = model, weights, exact, widths or {}
         self.sizes = {s: weights["p"][s].shape[-1] for s in model.slots}
         self._marginals: dict = {}
         self._joint: dict[str, np.ndarray] = {}
@@ -235,7 +247,11 @@ class Evaluator:
         shape = [m.shape[0]] + [1] * (self.rank - 1)
         for a, n in zip(sorted(axes), m.shape[1:], strict=True):
             shape[a] = n
-        return m.reshape(shape)
+        m = m.reshape(shape)
+        return m / self.number(self.volume(vs)) if self.world.widths else m
+
+    def volume(self, vs: Iterable[Var]) -> Fraction:
+        return prod((self.world.widths.get(v[:2], Fraction(1)) for v in vs), start=Fraction(1))
 
     def value(self, g: Ground) -> np.ndarray:
         match g:
@@ -273,7 +289,7 @@ class Evaluator:
                     axis = self.axes.pop(v)
                     n = self.world.sizes[v[:2]]
                     x = x.sum(axis=axis, keepdims=True) if x.shape[axis] == n else x * self.number(Fraction(n))
-                return x
+                return x * self.number(self.volume(bound)) if self.world.widths else x
         raise TypeError(g[0])
 
     def fold(self, parts, op, start: np.ndarray) -> np.ndarray:
@@ -334,6 +350,9 @@ def letters_used(*grounds: Ground) -> set[str]:
 def world_text(world: World, letters: set[str], formal: bool = False) -> str:
     """The tables as text, one line for each row; formal=True also shows the laws that the setting does not have."""
     lines = []
+    for width in sorted(set(world.widths.values())):
+        names = ", ".join(shown(s) for s in world.model.slots if world.widths[s] == width)
+        lines.append(f"  each value of {names} stands for an interval of length {width}; a density is a probability by length")
     for letter in sorted(letters):
         observed = world.model.observed[letter]
         for slot, parents in world.model.parents[letter].items():
@@ -369,10 +388,11 @@ class Refuter:
         self.free = tuple(sorted(free))
         self.depth = max(depth(left), depth(right))
         self.seed = seed
+        self.widths: dict[Slot, Fraction] = {}
 
     def gap(self, weights: dict) -> np.ndarray:
         """How badly the claim fails, positive where it does, relative to the size of the sides: axes batch, free values."""
-        world = World(self.model, weights)
+        world = World(self.model, weights, widths=self.widths)
         e = Evaluator(world, self.free, self.depth)
         with np.errstate(all="ignore"):
             a, b = e.value(self.left), e.value(self.right)
@@ -414,6 +434,16 @@ class Refuter:
                 best = (score[i], {k: {s: w[i : i + 1] for s, w in v.items()} for k, v in weights.items()})
         if equal or not thorough:
             return None
+        first = self.model.seen
+        for wide in product((Fraction(1, 8), Fraction(8)), repeat=2):
+            self.widths = {s: wide[s not in first] for s in self.model.slots}
+            for values in (FLAT, PEAKED):
+                weights = random_weights(self.model, 2, 48, rng, values)
+                score = self.batch(weights)
+                i = int(score.argmax())
+                if score[i] > 1e-9:
+                    return {k: {s: w[i : i + 1] for s, w in v.items()} for k, v in weights.items()}
+        self.widths = {}
         score, weights = best  # type: ignore[misc]
         for _ in range(40):  # climb: multiply some weights up and down
             trial = {k: {s: np.repeat(w, 48, axis=0) for s, w in v.items()} for k, v in weights.items()}
@@ -436,7 +466,7 @@ class Refuter:
         d = self.gap(weights)[0]
         where = np.unravel_index(int(d.argmax()), d.shape)
         fixed = {v: int(where[i]) for i, v in enumerate(self.free)}
-        world = World(self.model, weights, exact=True)
+        world = World(self.model, weights, True, self.widths)
         e = Evaluator(world, self.free, self.depth, fixed)
         a, b = Logs.of(e.value(self.left).reshape(-1)[0]), Logs.of(e.value(self.right).reshape(-1)[0])
         s = sign(a - b)

@@ -129,10 +129,11 @@ def test_inequalities_that_are_equalities_are_identities():
     assert judge(r"p(x,z) \geq p(x|z) p(z)").kind == "identity"
 
 
-def test_entropies_of_densities_are_not_bounded_below():
-    assert judge(r"H(q(z|x)) \geq 0").kind == "undecided"
-    assert judge(r"p(x|z) \leq 1").kind == "undecided"
-    assert judge(r"\log p(x) \geq \log p(x,z)").kind == "undecided"
+@pytest.mark.parametrize("statement", [r"H(q(z|x)) \geq 0", r"p(x|z) \leq 1", r"\log p(x) \geq \log p(x,z)"])
+def test_what_holds_for_finitely_many_values_only_is_refuted_by_a_density(statement):
+    v = judge(statement)
+    assert v.kind == "refuted"
+    assert "stands for an interval of length 1/8" in str(v.counterexample)
 
 
 def test_two_readings_of_a_bare_law_that_differ_are_asked_about():
