@@ -1,0 +1,81 @@
+"""What the chapters use to show code, pictures and exercises."""
+
+import re
+from pathlib import Path
+from xml.etree import ElementTree
+
+import matplotlib
+import pytest
+
+import course
+
+
+@pytest.fixture
+def common(monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(course.__file__).parents[1] / "docs"))
+    from figures import common
+
+    return common
+
+
+def test_source_shows_the_lines_that_run(common):
+    shown = common.source("course.forward", "add_noise")
+    assert "return level.alpha * x0 + level.sigma * eps" in shown
+    first, last = map(int, re.search(r"lines (\d+) to (\d+)", shown).groups())
+    lines = (common.ROOT / "course" / "forward.py").read_text().splitlines()
+    assert lines[first - 1].startswith("def add_noise")
+    assert "level.alpha * x0" in lines[last - 1]
+
+
+def test_source_leaves_docstrings_out_unless_asked(common):
+    assert "A draw from" not in common.source("course.forward", "add_noise")
+    assert "A draw from" in common.source("course.forward", "add_noise", docstring=True)
+
+
+def test_source_finds_methods_and_constants(common):
+    assert "def ratio" in common.source("course.schedule", "Level.ratio")
+    assert '"v_prediction": lambda snr: snr + 1' in common.source("course.training", "PER_X0")
+
+
+@pytest.mark.parametrize(("module", "name"), [("course.forward", "add_nois"), ("course.schedule", "Level.nothing"),
+                                              ("course.nowhere", "f")])
+def test_source_fails_when_the_code_is_gone(common, module, name):
+    with pytest.raises(ValueError, match="no"):
+        common.source(module, name)
+
+
+def test_a_figure_is_valid_names_itself_and_takes_the_pages_ink(common):
+    drawn, ax = common.axes()
+    ax.plot([1, 2], [1, 2], "o")
+    ax.set(title="a title")
+    shown = common.figure(drawn, "fig-a", 'alt with "quotes" & <marks>', "below")
+    root = ElementTree.fromstring(shown)
+    svg = root[0]
+    assert svg.attrib["role"] == "img"
+    assert svg.attrib["aria-label"] == 'alt with "quotes" & <marks>'
+    assert "currentColor" in shown
+    assert common.INK not in shown
+    ids = [e.attrib["id"] for e in svg.iter() if "id" in e.attrib]
+    assert ids
+    assert all(i.startswith("fig-a-") for i in ids)
+    targets = re.findall(r'href="#([^"]+)"', shown) + re.findall(r"url\(#([^)]+)\)", shown)
+    assert set(targets) <= set(ids)
+    assert not matplotlib.pyplot.get_fignums()
+
+
+def test_the_same_figure_gives_the_same_bytes(common):
+    def once():
+        drawn, ax = common.axes()
+        ax.plot([1, 3, 2])
+        return common.figure(drawn, "same", "three points")
+
+    assert once() == once()
+
+
+def test_exercises_come_from_the_manifest(common):
+    shown = common.exercises("ch03_forward")
+    assert "ch03.add_noise" in shown
+    assert "exercises/ch03_forward.py" in shown
+    assert shown.count("<details>") == len(common.load_tasks()) - sum(t.chapter != "ch03_forward" for t in common.load_tasks().values())
+    with pytest.raises(ValueError, match="no tasks for"):
+        common.exercises("ch99_nothing")
