@@ -117,6 +117,8 @@ def main() -> None:
         prctl(PR_SET_PDEATHSIG, 9)
     out = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)          # whatever a library prints is not an answer
+    import course.equations  # noqa: F401  (it takes seconds, and they are not the student's)
+
     tasks, checks = load_tasks(sys.argv[1]), load_checks(sys.argv[1])
     if sys.platform.startswith("linux"):
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
