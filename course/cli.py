@@ -296,6 +296,14 @@ def prove(
     raise typer.Exit(run(statement, setting, json_))
 
 
+@app.command("check-docs")
+def check_docs(paths: Annotated[list[Path] | None, typer.Argument(help="Folders or Markdown pages [default: docs]")] = None) -> None:
+    """Judge every displayed formula of the documentation. Exit status: 0 all accepted, 1 not all, 2 a bad call."""
+    from course.equations.pages import main as check
+
+    raise typer.Exit(check([str(p) for p in paths or [Path("docs")]]))
+
+
 def main() -> None:
     """Run the command; Ctrl-C ends with exit status 130 and no traceback."""
     try:

@@ -104,6 +104,9 @@ class Algebra:
         self.assumed: list = []  # polynomials taken as positive because the formula has no value where they are not
         self.zero, self.one = Number(self, self.ring.zero), Number(self, self.ring.one)
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._gen
+
     def __getitem__(self, name: str) -> Number:
         return self._gen[name]
 
@@ -359,6 +362,9 @@ class At(Algebra):
     def __init__(self, point: dict[str, Fraction], roots: int = 16, logs: int = 16):
         super().__init__(("pi",), (), roots, logs)
         self.point = point
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.point or super().__contains__(name)
 
     def __getitem__(self, name: str) -> Number:
         return self.number(self.point[name]) if name in self.point else super().__getitem__(name)

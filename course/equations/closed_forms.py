@@ -108,10 +108,9 @@ def index_of(node: Node) -> Index | None:
             return Index("", int(value))
         case Sym(name, (), (), ()) if name in LETTERS:
             return Index(name, 0)
-        case Add((Sym(name, (), (), ()), Num(value))) if name in LETTERS and value.denominator == 1:
-            return Index(name, int(value))
-        case Add((Sym(name, (), (), ()), Neg(Num(value)))) if name in LETTERS and value.denominator == 1:
-            return Index(name, -int(value))
+        case Add((Sym(name, (), (), ()), Num() | Neg(Num()) as by)) | Add((Num() | Neg(Num()) as by, Sym(name, (), (), ()))):
+            shift = -by.body.value if isinstance(by, Neg) else by.value
+            return Index(name, int(shift)) if name in LETTERS and shift.denominator == 1 else None
     return None
 
 
@@ -625,6 +624,8 @@ class Meaning:
             return Vector({name: k.one})
         if s.name in VECTORS:
             return Vector({tree.latex(s): k.one})
+        if self._free_name(s) is None and tree.latex(s) not in k:
+            raise NotSaid(f"{tree.latex(s)} stands where a number is needed")
         return self.scalar(k[tree.latex(s)])
 
     loose = False  # True while reading a line in law: the noise symbols stand for themselves

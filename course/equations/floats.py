@@ -20,6 +20,9 @@ class Floats:
         self.zero, self.one = 0.0, 1.0
         self.assumed: list = []
 
+    def __contains__(self, name: str) -> bool:
+        return name in self.names
+
     def __getitem__(self, name: str) -> float:
         return self.names[name]
 

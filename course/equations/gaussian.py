@@ -180,6 +180,34 @@ def _difference(m: Meaning, a, b) -> dict:
 
 
 def _decide(line: tree.Chain, algebra) -> Outcome:
+    found = _decide_as_written(line, algebra)
+    if found.kind == "refuted" and (other := _ddim_densities(line)) != line:
+        again = _decide_as_written(other, algebra)
+        if again.kind == "identity":
+            return replace(again, reason="true of the family q_sigma of DDIM (Song et al. 2021, equation 7), not of q")
+    return found
+
+
+def _ddim_densities(line: tree.Chain) -> tree.Chain:
+    """In a line that speaks of sigma_t: q(x_{t-1} | x_t, x_0) read as DDIM's q_sigma."""
+    if not any(isinstance(n, Sym) and n.name == "sigma" and not n.labels for n in tree.walk(line)):
+        return line
+
+    def change(node: Node) -> Node:
+        if (
+            isinstance(node, Density)
+            and node.letter == "q"
+            and len(node.args) == 1
+            and len(node.given) == 2
+            and not node.labels
+        ):
+            return replace(node, labels=("sigma",))
+        return tree.rebuild(node, change)
+
+    return tree.Chain(tuple(change(t) for t in line.terms), line.relations)
+
+
+def _decide_as_written(line: tree.Chain, algebra) -> Outcome:
     relation = line.relations[0]
     constants = CONSTANTS & {tree.latex(n) for n in tree.walk(line) if isinstance(n, Sym)}
     if relation == "=" and not constants and _plausible(line) is False and (found := _refute(line, "=")):
@@ -446,14 +474,10 @@ def _same_law(m: Meaning, a: Vector, b: Vector) -> str:
             return f"equal in law: both sides are Gaussian with the same mean and variance given {known}"
     later = [g for g in given if rank(g) > rank(i)]
     now = later[0] if len(later) == 1 else shifted(i, 1)
-    if (
-        now not in at.values()
-        or not k.zero_test(variances[0])
-        or not k.zero_test(c - k.one)
-        or not set(given) <= {now, Index("", 0)}
-    ):
+    if now not in at.values() or not k.zero_test(variances[0]) or not set(given) <= {now, Index("", 0)}:
         return ""
-    variance = variances[1]
+    # c x_i = target + noise: divide by c
+    variance, target = k.divide(variances[1], c * c), m.combine((k.divide(k.one, c), target))
     if nets:
         eps = m.network(now)
         if set(nets) != set(eps.parts):

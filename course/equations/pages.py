@@ -235,10 +235,8 @@ def _note(verdict) -> str:
         return "definition"
     known = verdict.proved_for
     for_ = f" for {known}" if known else ""
-    if known and "all" not in known:
-        how = f"computed exactly{for_}"
-    else:
-        how = ("bound, proved" if verdict.kind == "bound" else "proved") + for_
+    proof = "bound, proved" if verdict.kind == "bound" else "proved"
+    how = f"{proof}{for_}" if not known or "all" in known else f"computed exactly{for_}"
     if "in law" in verdict.reason:
         how += ", in law"
     return how + "".join(f", uses {a}" for a in verdict.assumptions if "Markov" in a)

@@ -159,6 +159,22 @@ def test_inequalities(text, expected):
         ),
         (r"x_{t-1} = \sqrt{\bar\alpha_{t-1}}\hat x_0 + \sqrt{1-\bar\alpha_{t-1}}\,\epsilon_\theta(x_t,t)", "identity"),
         (r"x_{t-1} = \tilde\mu_t(x_t,x_0)", "refuted"),
+        (
+            r"q_\sigma(x_{t-1}|x_t,x_0) = \mathcal{N}(x_{t-1}; \sqrt{\bar\alpha_{t-1}}x_0"
+            r" + \sqrt{1-\bar\alpha_{t-1}-\sigma_t^2}\,\frac{x_t-\sqrt{\bar\alpha_t}x_0}{\sqrt{1-\bar\alpha_t}}, \sigma_t^2 I)",
+            "identity",
+        ),
+        (r"q(x_{t-1}|x_t,x_0) = \mathcal{N}(x_{t-1}; \tilde\mu_t(x_t,x_0), \sigma_t^2 I)", "refuted"),
+        (
+            r"\frac{x_{t-1}}{\sqrt{\bar\alpha_{t-1}}} = \frac{x_t}{\sqrt{\bar\alpha_t}} + \left(\sqrt{\frac{1-\bar\alpha_{t-1}}{\bar\alpha_{t-1}}}"
+            r" - \sqrt{\frac{1-\bar\alpha_t}{\bar\alpha_t}}\right)\epsilon_\theta(x_t,t)",
+            "identity",
+        ),
+        (
+            r"\frac{x_{t-1}}{\sqrt{\bar\alpha_{t-1}}} = \frac{x_t}{\sqrt{\bar\alpha_t}} + \left(\sqrt{\frac{1-\bar\alpha_t}{\bar\alpha_t}}"
+            r" - \sqrt{\frac{1-\bar\alpha_{t-1}}{\bar\alpha_{t-1}}}\right)\epsilon_\theta(x_t,t)",
+            "refuted",
+        ),
         # the noise between two x's of the line is a definite vector, so its sign matters
         (r"x_t = \sqrt{\bar\alpha_t}x_0 - \sqrt{1-\bar\alpha_t}\,\epsilon", "refuted"),
         (r"x_t = \sqrt{\alpha_t}x_{t-1} - \sqrt{1-\alpha_t}\,\epsilon_{t-1}", "refuted"),

@@ -568,7 +568,7 @@ def holds_by_vectors(line):
             continue
         except (Unsupported, TypeError, KeyError):
             return None
-        if left.shape != right.shape:
+        if left.shape != right.shape or (line.relations[0] != "=" and left.ndim):
             return None
         checked += 1
         gap = float(np.max(np.abs(left - right)))
