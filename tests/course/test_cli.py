@@ -80,8 +80,16 @@ def test_several_seeds_compare_and_trace(render, tmp_path):
         assert both.height > 2 * 64
 
 
-def test_the_diffusers_engine_is_diffusers(render):
-    ours, theirs = render("--out", "a.png"), render("--engine", "diffusers", "--out", "b.png")
+def test_the_diffusers_engine_is_diffusers(render, monkeypatch):
+    from diffusers import StableDiffusionPipeline
+
+    runs = []
+    real = StableDiffusionPipeline.__call__
+    monkeypatch.setattr(StableDiffusionPipeline, "__call__", lambda self, *a, **k: runs.append(a) or real(self, *a, **k))
+    ours = render("--out", "a.png")
+    assert not runs
+    theirs = render("--engine", "diffusers", "--out", "b.png")
+    assert len(runs) == 1
     assert "course: pndm, 3 steps, 4 model calls" in ours.output
     assert "diffusers: pndm, 3 steps, 4 model calls" in theirs.output
     a, b = (np.asarray(Image.open(name), dtype=int) for name in ("a.png", "b.png"))

@@ -392,6 +392,14 @@ def test_every_sampler_has_its_counterpart():
     assert set(DIFFUSERS) == set(SAMPLERS)
 
 
+def test_latents_are_not_clipped():
+    """A PNDM scheduler made in code has no clip_sample, and diffusers' DDPM and DDIM would clip latents to [-1, 1]."""
+    from diffusers import PNDMScheduler
+
+    config = PNDMScheduler(skip_prk_steps=True).config
+    assert not any(diffusers_scheduler(name, config).config.get("clip_sample", False) for name in DIFFUSERS)
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 def test_on_cuda_in_float16(tiny, tiny_model_dir):
