@@ -116,7 +116,7 @@ def test_min_snr_weight(student):
             "alpha_bar_t alone was taken for the signal-to-noise ratio": alpha_bar.clamp(max=gamma) / alpha_bar,
             "the weight for v-prediction divides by snr + 1; noise prediction divides by snr": snr.clamp(max=gamma) / (snr + 1),
         }, rtol=3e-4)
-    expect(abs(float(student.min_snr_weight(torch.tensor([0.3]))[0]) - 1) < 1e-5, "min_snr_weight with its default gamma should be 1 where snr < 5")
+    expect_close(student.min_snr_weight(torch.tensor([0.3, 0.99])), torch.tensor([1.0, 5 / 99]), "min_snr_weight with its default gamma, 5,", rtol=1e-3)
 
 
 @task("ch05.simple_loss")

@@ -43,6 +43,11 @@ def test_leading_timesteps(student):
 
 
 @task("ch06.leading_timesteps")
+def test_leading_timesteps_with_its_defaults(student):
+    expect_equal(student.leading_timesteps(5), [801, 601, 401, 201, 1], "leading_timesteps(5), with the defaults,")
+
+
+@task("ch06.leading_timesteps")
 def test_leading_timesteps_refuses_what_cannot_be(student):
     expect_raises(student.leading_timesteps, 0, 1000, 1, what="leading_timesteps(0, 1000, 1)")
     expect_raises(student.leading_timesteps, 1001, 1000, 0, what="leading_timesteps(1001, 1000, 0)")
@@ -83,6 +88,7 @@ def test_linspace_timesteps_with_one_step(student):
         got = student.linspace_timesteps(1, 1000)
     except StudentRaised as raised:
         raise CheckFailed("exception", f"linspace_timesteps(1, 1000) should be [0.0]. One value has no gap to divide by. {raised}") from None
+    expect_close(student.linspace_timesteps(3), [999.0, 499.5, 0.0], "linspace_timesteps(3), with the default,")
     expect_equal(got, [0.0], "linspace_timesteps(1, 1000)", {"this is the noisiest timestep; a single step starts, and ends, at 0": [999.0]})
 
 
@@ -106,6 +112,11 @@ def test_rounded_timesteps(student):
             "the noisiest value was left out instead of the 0": [round((train - 1) * i / steps) for i in range(steps - 1, -1, -1)],
             "this is trailing spacing, as some newer pipelines have it": [round(train * i / steps) - 1 for i in range(steps, 0, -1)],
         })
+
+
+@task("ch06.rounded_timesteps")
+def test_rounded_timesteps_with_its_default(student):
+    expect_equal(student.rounded_timesteps(4), [999, 749, 500, 250], "rounded_timesteps(4), with the default,")
 
 
 @task("ch06.ratio_at")
@@ -434,6 +445,12 @@ def test_lms_weights(student):
             expect_type(g, float, f"{what}[{i}]")
             expect(math.isfinite(g), f"{what}[{i}] is {g}", "not_finite")
             expect(abs(g - r) < 1e-3 * scale + 1e-6, f"{what}[{i}] should be {r:.6g}, and is {g:.6g}{hint}")
+
+
+@task("ch06.lms_weights")
+def test_lms_weights_with_the_default_order(student):
+    ratios = [14.0, 9.0, 6.0, 4.0, 2.5, 1.0, 0.0]
+    expect_close(student.lms_weights(ratios, 5), student.lms_weights(ratios, 5, 4), "lms_weights without an order, which is 4,")
 
 
 def lagrange(nodes, j, r):

@@ -5,7 +5,7 @@ import math
 import torch
 
 from course.grading import task
-from course.grading.checks import expect, expect_close, expect_equal, expect_finite, expect_raises, expect_tensor
+from course.grading.checks import expect, expect_close, expect_equal, expect_finite, expect_raises, expect_tensor, expect_type
 from course.grading.diffusers_numbers import diffusers_says
 
 
@@ -43,6 +43,7 @@ def test_timestep_embedding_takes_integers(student):
     got = student.timestep_embedding(t, 16)
     expect_tensor(got, (3, 16), torch.float32, "timestep_embedding of integer times")
     expect_close(got[0], torch.cat([torch.ones(8), torch.zeros(8)]), "timestep_embedding at t = 0")
+    expect_close(got, student.timestep_embedding(t, 16, 10000.0), "timestep_embedding without max_period, which is 10000,", atol=5e-4)
     expect_close(got, student.timestep_embedding(t.float(), 16), "timestep_embedding of integer times, against the same times as floats,", atol=5e-4)
 
 
@@ -132,6 +133,8 @@ def test_latent_shape(student):
         got = student.latent_shape(*args)
         what = f"latent_shape{args}"
         expect(type(got) is tuple, f"{what} should be a tuple, and is a {type(got).__name__}", "wrong_type")
+        for side in got:
+            expect_type(side, int, f"an entry of {what}")
         expect_equal(got, right, what, {
             "the latent of Stable Diffusion has 4 channels, not 3 like the image": (batch, 3, height // factor, width // factor),
             "height and width are swapped": (batch, channels, width // factor, height // factor),

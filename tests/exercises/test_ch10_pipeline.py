@@ -125,7 +125,7 @@ def network(x, alpha_bar, contexts):
 
 
 def decode(latents):
-    return torch.tanh(latents[:, :3] * 0.2).repeat_interleave(2, 2).repeat_interleave(2, 3)
+    return 1.2 * torch.tanh(latents[:, :3] * 0.2).repeat_interleave(2, 2).repeat_interleave(2, 3)
 
 
 def level(alpha_bar):
@@ -182,10 +182,15 @@ def test_render_image(student):
             "the images run from -1 to 1; they were taken to run from 0 to 1": lambda: (decode(right / 0.18215).clamp(0, 1) * 255).round()
                 .to(torch.uint8).permute(0, 2, 3, 1),
         }
-        named = [text for text, wrong in known.items() if largest_difference(got, wrong()) <= 1]
-        difference = largest_difference(got, result)      # one byte is rounding
-        expect(difference <= 1, f"{what} is wrong by up to {difference} of 255" + (f". This looks like a known mistake: {named[0]}" if named else ""))
+        known["values below -1 and above 1 wrap around; clip before turning them into bytes"] = lambda: (
+            (decode(right / 0.18215) / 2 + 0.5) * 255).round().to(torch.int64).remainder(256).to(torch.uint8).permute(0, 2, 3, 1)
+        named = [text for text, wrong in known.items() if alike(got, wrong())]
+        wrong = (got.int() - result.int()).abs()
+        expect(alike(got, result), f"{what} is wrong in {int((wrong > 0).sum())} of {wrong.numel()} bytes, by up to {int(wrong.max())}"
+               + (f". This looks like a known mistake: {named[0]}" if named else ""))
 
 
-def largest_difference(a, b):
-    return int((a.int() - b.int()).abs().max())
+def alike(a, b):
+    """The same bytes, but for a few that rounding moved by one."""
+    difference = (a.int() - b.int()).abs()
+    return int(difference.max()) <= 1 and float((difference > 0).float().mean()) < 0.05
