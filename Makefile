@@ -8,13 +8,14 @@ RUN = .venv/bin/python -m
 # Made again when the dependencies change or the folder has been moved, and only then.
 READY := .venv/.ready-$(shell pwd | cksum | cut -d ' ' -f 1)
 
-.PHONY: help demo test test-all docs lint bench clean
+.PHONY: help demo test test-all docs docs-next lint bench clean
 
 help:
 	@echo "make demo      one prompt with every sampler, ours beside diffusers', into out/demo/"
 	@echo "make test      the test suite"
 	@echo "make test-all  the same with the slow tests"
 	@echo "make docs      the site, into site/"
+	@echo "make docs-next the same with the theme's successor, into site-next/"
 	@echo "make lint      ruff and mypy"
 	@echo "make bench     how fast: ratios measured side by side"
 	@echo "make clean     remove what the others made, .venv included"
@@ -40,7 +41,7 @@ bench: $(READY)
 	@$(RUN) bench $(ARGS)
 
 clean:
-	rm -rf .venv out site .cache .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv out site site-next docs/notebooks .cache .pytest_cache .mypy_cache .ruff_cache
 
 # ---------------------------------------------------------------------------------------------------------------- set-up
 
