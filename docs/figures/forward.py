@@ -5,12 +5,14 @@ from itertools import pairwise
 import numpy as np
 import torch
 from matplotlib.colors import LinearSegmentedColormap, to_rgba
+from PIL import Image
 
-from course.forward import diffuse, posterior, transition
+from course.emoji.data import Scene, render
+from course.forward import add_noise, diffuse, posterior, transition
 from course.schedule import CLEAN, Level, NoiseSchedule, cosine_betas, linear_betas, scaled_linear_betas
 from course.toy import Mixture
 
-from .common import BLUE, GREEN, GREY, INK, ORANGE, axes, figure
+from .common import BLUE, GREEN, GREY, INK, ORANGE, axes, figure, picture
 
 WORLD = Mixture([[-1.5], [1.0]], stds=[0.25, 0.25], weights=[0.35, 0.65])  # one-dimensional "data": two bumps
 FADE = LinearSegmentedColormap.from_list("fade", [to_rgba(BLUE, 0), to_rgba(BLUE, 0.9)])  # from the page's colour to blue
@@ -111,4 +113,27 @@ def bayes() -> str:
         "normalised product is narrower and lies between them.",
         "Two pieces of evidence about the value at time 200, each a bell curve, and their product, a narrower one. "
         "It lies nearer to the sharper of the two.",
+    )
+
+
+def noised_scene() -> str:
+    """One picture at six times, all with the same noise."""
+    scene = render(Scene(objects=("bear", "horse"), relation="above", colour="white"))
+    size = scene.width
+    x0 = torch.from_numpy(np.array(scene)).float() / 127.5 - 1                             # (size, size, 3) in [-1, 1]
+    eps = torch.randn(x0.shape, generator=torch.Generator().manual_seed(0))
+    schedule = stable_diffusion_schedule()
+    levels = [CLEAN, *(schedule.at(t) for t in (50, 200, 400, 650, 999))]
+    frames = [((add_noise(x0, eps, level).clamp(-1, 1) + 1) * 127.5).round().byte().numpy() for level in levels]
+    strip = Image.new("RGB", (len(frames) * (size + 2) - 2, size), "white")
+    for k, frame in enumerate(frames):
+        strip.paste(Image.fromarray(frame), (k * (size + 2), 0))
+    return picture(
+        strip,
+        "noised-scene",
+        "A bear above a horse, six times. In the first frame it is clean; in the fifth its shapes can hardly be made out; the last "
+        "is noise.",
+        "A picture when clean and at times 50, 200, 400, 650 and 999 of Stable Diffusion's schedule, computed by "
+        "<code>add_noise</code>. Details go first, shapes later.",
+        width=788,
     )
