@@ -710,3 +710,25 @@ def test_the_verdict_does_not_depend_on_the_wording(how):
         a, b = line.terms
         a, b = (b, a) if how == "sides" else (rewritten(a, how), rewritten(b, how))
         assert gaussian.decide(a, "=", b).kind == ("identity" if truth else "refuted"), (how, text)
+
+
+def test_sides_of_different_statements_are_told_apart():
+    """Any two sides of the statements above, set equal: the checker must agree with the numbers about every such pair."""
+    worlds = [World(seed, t) for seed in range(2) for t in (3, 4, 5)]
+    sides = []
+    for text, _, *functions in CASES:
+        for node, f in zip(read_statement(text).terms, functions, strict=True):
+            values = [f(w) for w in worlds]
+            if not isinstance(values[0], tuple):
+                density = isinstance(node, tree.Density | tree.Normal) or isinstance(
+                    getattr(node, "top", None), tree.Mul | tree.Density
+                )
+                sides.append((node, values, (np.ndim(values[0]), density)))
+    pairs = [(a, b) for i, a in enumerate(sides) for b in sides[:i]]
+    equal = [(a, b) for a, b in pairs if a[2] == b[2] and all(agree(x, y) for x, y in zip(a[1], b[1], strict=True))]
+    other = [(a, b) for a, b in pairs if a[2] == b[2] and not any(agree(x, y) for x, y in zip(a[1], b[1], strict=True))]
+    assert len(equal) > 200
+    for a, b in equal[::5]:
+        assert gaussian.decide(a[0], "=", b[0]).kind == "identity", (a[0], b[0])
+    for a, b in other[:: len(other) // 80]:
+        assert gaussian.decide(a[0], "=", b[0]).kind in {"refuted", "undecided"}, (a[0], b[0])
