@@ -73,10 +73,10 @@ def decide(left: Node, relation: str, right: Node) -> Outcome:
         return Outcome("undecided", "an approximation or a limit is not a claim this checker can decide")
     if relation in {"=:", ":="}:
         relation = "="
-    averaged = any(isinstance(n, Expect) for side in (left, right) for n in tree.walk(side))
-    left, right = _losses(left, averaged), _losses(right, averaged)
-    line = tree.Chain((left, right), (relation,))
     try:
+        averaged = any(isinstance(n, Expect) for side in (left, right) for n in tree.walk(side))
+        left, right = _losses(left, averaged), _losses(right, averaged)
+        line = tree.Chain((left, right), (relation,))
         if name := _defines(left, relation, right):
             return Outcome(
                 "undecided", f"{name} is not declared in this setting: the line gives it a meaning, it claims nothing"
@@ -546,6 +546,10 @@ class Values:
         for j, i in enumerate(self.m.points if speaks else ()):
             before /= 1 + self.point[f"g{j}"]
             self.shown[tree.latex(Sym("alpha", (i,), ("bar",)))] = str(before)
+        for s in dict.fromkeys(n for n in tree.walk(line) if isinstance(n, Sym) and n.name in {"alpha", "beta"}):
+            if not s.labels and len(s.sub) == 1 and isinstance(s.sub[0], Index) and s.sub[0] in self.m.points:
+                value = self.m.value(s)
+                self.shown[tree.latex(s)] = str(self.m.k.exact(self.m.number(value)))
         self.number, self.attempt = 0, attempt
         self.sides = build(self.m, line)
 
