@@ -10,6 +10,7 @@ A variable is (base, index, tag): the slot, and which value of it. Free ones car
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
 from course.equations.settings import MAX_T, Model, Slot, slots, value
@@ -59,6 +60,11 @@ def shown(slot: Slot | Var) -> str:
     return name + (f"_{slot[1]}" if 0 <= slot[1] < 10 else f"_{{{slot[1]}}}" if slot[1] >= 0 else "") + tag
 
 
+def decoration(sym: Sym) -> str:
+    """What tells two values of one variable apart: z' and z, x^{(i)} and x."""
+    return "".join({"prime": "'"}.get(m, m) for m in sym.marks) + "".join(sym.labels)
+
+
 class PointMass(OutOfRange):
     """A density degenerates for this choice of indices."""
 
@@ -89,7 +95,7 @@ class Grounder:
             raise NotDecidable(f"{latex(sym)} is not a variable of the setting {self.model.setting.name}")
         if len(sym.sub) > 1:
             raise NotDecidable(f"{latex(sym)} has more than one index")
-        name = "".join({"prime": "'"}.get(m, m) for m in sym.marks) + "".join(sym.labels)
+        name = decoration(sym)
         if sym.sub and isinstance(sym.sub[0], Range) and (sym.sub[0].low is None or sym.sub[0].high is None):
             own = [s[1] for s in self.slots if s[0] == sym.name and s[1] >= 0]
             r = sym.sub[0]
@@ -131,17 +137,22 @@ class Grounder:
         self.free = kept
         return found
 
-    def bind(self, syms: tuple[Sym, ...], env: dict, scope: dict) -> tuple[tuple[Var, ...], dict]:
-        """Fresh variables for the symbols, and the scope in which they are known."""
-        probe_free = set(self.free)
+    def named(self, syms: tuple[Sym, ...], env: dict) -> list[tuple[Slot, str]]:
+        """Slot and decoration of every variable that the symbols stand for."""
+        return [(slot, decoration(sym)) for sym in syms for slot in self.slots_of(sym, env)]
+
+    def bind(
+        self, syms: tuple[Sym, ...], env: dict, scope: dict, held: frozenset = frozenset()
+    ) -> tuple[tuple[Var, ...], dict]:
+        """Fresh variables for the symbols, and the scope in which they are known. Those in `held` stay what they were."""
         new = dict(scope)
-        bound = []
-        for sym in syms:
-            name = "".join({"prime": "'"}.get(m, m) for m in sym.marks) + "".join(sym.labels)
-            for var in self.variables(sym, env, {}):
-                bound.append(self.binding(var[:2], name, new))
-        self.free = probe_free
-        return tuple(dict.fromkeys(bound)), new
+        bound: dict[tuple[Slot, str], Var] = {}
+        for key in self.named(syms, env):
+            if key in bound:
+                self.lints[f"{shown(key[0])} is bound twice at once"] = None
+            elif key not in held:
+                bound[key] = self.binding(*key, new)
+        return tuple(bound.values()), new
 
     def binding(self, slot: Slot, name: str, scope: dict) -> Var:
         self.fresh += 1
@@ -155,13 +166,13 @@ class Grounder:
 
     # -- densities
 
-    def density(self, d: Density, env: dict, scope: dict) -> Ground:
+    def density(self, d: Density, env: dict, scope: dict, law: bool = False) -> Ground:
         letter = self.letter(d)
         if not d.args:
             raise NotDecidable(f"{latex(d)} stands alone: write its variables")
         a = [v for s in d.args for v in self.variables(s, env, scope)]
         b = [v for s in d.given for v in self.variables(s, env, scope)]
-        return self.atom(letter, a, b, latex(d))
+        return self.atom(letter, a, b, latex(d), law)
 
     def letter(self, d: Density) -> str:
         kept = tuple(x for x in d.labels if x not in ("x", "z"))
@@ -171,7 +182,7 @@ class Grounder:
             return "q"
         raise NotDecidable(f"{latex(d)}: the setting {self.model.setting.name} has one law p and one law q")
 
-    def atom(self, letter: str, a: list[Var], b: list[Var], text: str) -> Ground:
+    def atom(self, letter: str, a: list[Var], b: list[Var], text: str, law: bool = False) -> Ground:
         seen: dict[Slot, Var] = {}
         for v in [*a, *b]:
             if seen.setdefault(v[:2], v) != v:
@@ -180,7 +191,7 @@ class Grounder:
         args = frozenset(a) - given
         if len(set(a)) != len(a):
             self.lints[f"{text} names a variable twice"] = None
-        if args != frozenset(a):
+        if args != frozenset(a) and not law:
             self.lints[f"{text} has the same variable before and behind the bar for T = {self.model.T}: it is no density"] = (
                 None
             )
@@ -230,13 +241,17 @@ class Grounder:
             given = [new.get((s, "")) or self.note_free((*s, "")) for s in held]
             if letter == "p" and not law.vars:
                 self.notes["E_p is taken over p(latents | observed)"] = None
-            return bound, self.atom(letter, list(bound), given, f"{letter}"), new
+            text = latex(replace(dist, args=law.vars)) if isinstance(dist, Density) else letter
+            return bound, self.atom(letter, list(bound), given, text), new
         parts = dist.factors if isinstance(dist, Mul) else (dist,)
         if not all(isinstance(p, Density) and p.args for p in parts):
             raise NotDecidable(f"cannot take an expectation over {latex(dist)}")
+        held: set = set()  # E over q(x_0, x_2|x_0): x_0 is given, and stays what it is
+        for p in parts:
+            held |= set(self.named(p.args, env)) & set(self.named(p.given, env))  # type: ignore[union-attr]
         names = tuple(s for p in parts for s in p.args)  # type: ignore[union-attr]
-        bound, new = self.bind(names, env, scope)
-        densities = [self.density(p, env, new) for p in parts]  # type: ignore[arg-type]
+        bound, new = self.bind(names, env, scope, frozenset(held))
+        densities = [self.density(p, env, new, law=True) for p in parts]  # type: ignore[arg-type]
         return bound, times(densities), new
 
     def note_free(self, var: Var) -> Var:

@@ -369,7 +369,8 @@ def _horizon(claim: Claim) -> int | None:
 
     In normal form a coefficient belongs to a place in the chain. Indices in the statement are constants up to L, T minus
     at most R, or running indices shifted by at most w, so coefficients can change only at places up to L + w from the left and
-    R + w from the right and are constant between. At T = L + R + 2w + 2 every place of every longer chain has a twin.
+    R + w from the right and are constant between. At T = L + R + 2w + 2 every place of every longer chain has a twin. A free
+    index is one more such landmark, w to either side, so that two stretches between landmarks must be seen.
     """
     L, R, w = 1, 0, 0
     depth = 0
@@ -400,7 +401,7 @@ def _horizon(claim: Claim) -> int | None:
         for n in walk(chain):
             if isinstance(n, Num):
                 L = max(L, int(abs(n.value)))
-    horizon = max(4, L + R + 2 * w + 2)
+    horizon = max(4, L + R + 2 * w + 2) + (2 * w + 2) * len(claim.free_indices())
     return horizon if depth <= 1 and horizon <= MAX_T - 2 and len(claim.free_indices()) <= 1 else None
 
 
@@ -818,7 +819,7 @@ def _closed_form(left: Node, relation: str, right: Node, explaining: bool) -> Ve
     from course.equations import gaussian
 
     found = gaussian.decide(left, relation, right)
-    if found.kind == "undecided" and relation in (":=", "=:") and isinstance(left if relation == ":=" else right, Sym | Apply):
+    if found.kind == "undecided" and relation in (":=", "=:") and gaussian._defines(left, "=", right):
         return Verdict("identity", reason=f"taken as the definition of {latex(left if relation == ':=' else right)}")
     proved_for = ""
     if found.kind in ACCEPTED:
