@@ -108,6 +108,10 @@ def index_of(node: Node) -> Index | None:
             return Index("", int(value))
         case Sym(name, (), (), ()) if name in LETTERS:
             return Index(name, 0)
+        case Add((Num(a), Num(b))) if (a + b).denominator == 1:
+            return Index("", int(a + b))
+        case Add((Num(a), Neg(Num(b)))) if (a - b).denominator == 1:
+            return Index("", int(a - b))
         case Add((Sym(name, (), (), ()), Num() | Neg(Num()) as by)) | Add((Num() | Neg(Num()) as by, Sym(name, (), (), ()))):
             shift = -by.body.value if isinstance(by, Neg) else by.value
             return Index(name, int(shift)) if name in LETTERS and shift.denominator == 1 else None

@@ -1,8 +1,9 @@
 r"""Whether a line about the Gaussian diffusion is true. What its symbols mean is declared in closed_forms.py.
 
 An equation is an *identity* when both sides are the same number, vector or log-density in exact arithmetic (algebra.py), for
-every schedule, every t >= 2, all x and all dimensions; when a sum or product has no closed form, for t = 2, 3, 4, and the
-outcome says so. It is *refuted* only by exact numbers at which the sides differ.
+every schedule, every t >= 2, all x and all dimensions. A sum is proved by induction where it can be; where a sum or product
+has no closed form, the line is computed for t = 2, 3, 4 (or as far as its indices reach), and the outcome says so. It is
+*refuted* only by exact numbers at which the sides differ.
 
 Two sides that differ as formulas may still say the same about distributions: "x_t = sqrt(alpha_t) x_{t-1} + sqrt(beta_t) z".
 Such a line is true *in law*: both sides are Gaussian with the same mean and variance given the variables on the right.
@@ -33,7 +34,7 @@ from .closed_forms import (
     shifted,
 )
 from .edits import edits
-from .tree import KL, Add, Apply, Big, Density, Expect, Func, Index, Law, Mul, Neg, Node, Normal, Num, Pow, Range, Sym
+from .tree import KL, Add, Apply, Big, Density, Div, Expect, Func, Index, Law, Mul, Neg, Node, Normal, Num, Pow, Range, Sym
 
 # ---------------------------------------------------------------------------------------------------- deciding
 
@@ -255,7 +256,12 @@ def _concretely(line: tree.Chain, algebra) -> Outcome:
     if not free:
         raise NotSaid("a sum or product without a limit")
     outcomes, steps = [], []
-    for low in (2, 3, 4):
+    everywhere = [i for n in tree.walk(line) for i in _all_indices(n)]
+    first = max([2, *(1 - i.shift for i in everywhere if i.var in free)])
+    last = max((i.shift for i in everywhere if not i.var), default=0)  # a sum from 6 on is empty until t = 6
+    if last > 12 or first > 12:
+        raise NotSaid("indices beyond 12, in a line that has to be computed step by step")
+    for low in dict.fromkeys((first, first + 1, first + 2, max(first, last), max(first, last + 1))):
         values = {v: low + k for k, v in enumerate(free)}
         try:
             outcome = _decide(_ground(line, values), algebra)
@@ -274,12 +280,76 @@ def _concretely(line: tree.Chain, algebra) -> Outcome:
     kinds = {o.kind for o in outcomes}
     if "undecided" in kinds:
         return next(o for o in outcomes if o.kind == "undecided")
+    if kinds == {"identity"} and len(free) == 1 and _by_induction(line, free[0]):
+        return Outcome("identity", f"by induction on {free[0]}: true for 2, and from {free[0]} - 1 to {free[0]}")
     said = ", ".join(map(str, steps))
     return Outcome(
         "bound" if "bound" in kinds else "identity",
         f"computed exactly for {free[-1]} = {said}; not proved for every {free[-1]}",
         tuple(steps),
     )
+
+
+def _by_induction(line: tree.Chain, letter: str) -> bool:
+    """Whether an equation with one sum up to `letter` follows from itself one step earlier.
+
+    With S the sum one step earlier, the claim there is D0(S) = 0 and here D1(S) = 0, both linear in S. The second follows from
+    the first when D1(0) (D0(1) - D0(0)) = (D1(1) - D1(0)) D0(0) and D0 depends on S at all.
+    """
+    sums = [n for n in tree.walk(line) if isinstance(n, Big)]
+    if len(sums) != 1 or sums[0].kind != "sum" or not _linear_in(line, sums[0]):
+        return False
+    (total,) = sums
+    if total.low is None or total.low.var or total.high is None or total.high.var != letter:
+        return False
+    if total.low.shift - total.high.shift > 3:
+        return False  # the sum is still empty where the induction starts
+
+    def moved(node: Node, var: str, to: Index) -> Node:
+        """var + k becomes to + k."""
+        if isinstance(node, Index):
+            return Index(to.var, to.shift + node.shift) if node.var == var else node
+        if node == Sym(var):
+            return Add((Sym(to.var), Num(Fraction(to.shift)))) if to.var else Num(Fraction(to.shift))
+        return tree.rebuild(node, lambda child: moved(child, var, to))
+
+    def equal(left: Node, right: Node) -> bool:
+        return decide(left, "=", right).kind == "identity"
+
+    before = Index(letter, -1)
+    body, earlier = total.body, moved(total.body, letter, before)
+    ratio, somewhere = Div(body, earlier), moved(Div(body, earlier), total.var, Index("", max(total.low.shift, 1)))
+    if not equal(ratio, somewhere):
+        return False
+
+    def difference(value: int, step_back: bool) -> Node:
+        """left - right with S = value."""
+        s: Node = Num(Fraction(value))
+        here = s if step_back else Add((Mul((somewhere, s)), moved(body, total.var, total.high)))
+        left, right = (_put(term, total, here if not step_back else Sym("S_earlier")) for term in line.terms)
+        out: Node = Add((left, Neg(right)))
+        return _put(moved(out, letter, before), Sym("S_earlier"), s) if step_back else out
+
+    d0, d1 = ([difference(v, back) for v in (0, 1)] for back in (True, False))
+    slope0, slope1 = (Add((d[1], Neg(d[0]))) for d in (d0, d1))
+    return not equal(slope0, Num(Fraction(0))) and equal(Mul((d1[0], slope0)), Mul((slope1, d0[0])))
+
+
+def _put(node: Node, old: Node, new: Node) -> Node:
+    return new if node == old else tree.rebuild(node, lambda child: _put(child, old, new))
+
+
+def _linear_in(node: Node, part: Node) -> bool:
+    """Whether `part` occurs in `node` only in sums and products, as a factor of the first degree."""
+    if node == part or not any(n == part for n in tree.walk(node)):
+        return True
+    if isinstance(node, Mul):
+        return sum(any(n == part for n in tree.walk(f)) for f in node.factors) == 1 and all(
+            _linear_in(f, part) for f in node.factors
+        )
+    if isinstance(node, Div):
+        return not any(n == part for n in tree.walk(node.bottom)) and _linear_in(node.top, part)
+    return isinstance(node, Add | Neg | tree.Chain) and all(_linear_in(c, part) for c in tree.children(node))
 
 
 def _all_indices(node: Node) -> Iterator[Index]:
@@ -374,6 +444,8 @@ def _bound(m: Meaning, line: tree.Chain, a, b, gap: dict, algebra) -> Outcome:
     relation = line.relations[0]
     if isinstance(a, Vector | Gaussian):
         raise NotSaid("vectors are not ordered")
+    if any(not i.var for i in m.points) and any(i.var for i in _needed(line)):
+        raise NotSaid("an inequality between fixed steps and t: whether t is the later one is not said")
     if not gap:
         return Outcome("refuted", "the sides are equal") if relation in "<>" else Outcome("identity", "both sides are equal")
     up = relation in {">=", ">"}
@@ -386,6 +458,11 @@ def _bound(m: Meaning, line: tree.Chain, a, b, gap: dict, algebra) -> Outcome:
     if _never_negative(m, form) and (relation in {">=", "<="} or m.k.sign(form.parts.get((), m.k.zero)) == 1):
         return Outcome("bound", "the difference of the sides is a sum of positive terms")
     return _refute(line, relation) or Outcome("undecided", "neither a proof nor values at which it fails were found")
+
+
+def _needed(line: tree.Chain) -> set[Index]:
+    """The indices that are written in a line."""
+    return {i for n in tree.walk(line) for i in _all_indices(n)}
 
 
 def _never_negative(m: Meaning, form: Scalar) -> bool:

@@ -112,6 +112,9 @@ def test_a_constant_that_hides_what_does_not_depend_on_the_network():
         (r"\bar\alpha_t < \bar\alpha_{t-1}", "bound"),
         (r"\bar\alpha_t > \bar\alpha_{t-1}", "refuted"),
         (r"\bar\alpha_t \le \alpha_t", "bound"),
+        (r"\bar\alpha_t \le \bar\alpha_5", "undecided"),
+        (r"\bar\alpha_{t-1} < \bar\alpha_1", "undecided"),
+        (r"\bar\alpha_2 < \bar\alpha_1", "bound"),
         (r"\text{SNR}(t) < \text{SNR}(t-1)", "bound"),
         (r"\text{SNR}(t) \ge 1", "refuted"),
         (r"\sqrt{\bar\alpha_t} \ge \bar\alpha_t", "undecided"),  # true; no certificate is found, and nothing is claimed
@@ -217,12 +220,35 @@ def test_laws_and_averages(text, expected):
 # ---- sums and products without a closed form are computed, and said to be
 
 
-def test_a_sum_is_computed_for_several_t_and_says_so():
-    found = judge(r"1-\bar\alpha_t = \sum_{s=1}^{t} \beta_s \frac{\bar\alpha_t}{\bar\alpha_s}", setting="gaussian")
+def test_a_sum_is_proved_by_induction():
+    for text in (
+        r"1-\bar\alpha_t = \sum_{s=1}^{t} \beta_s \frac{\bar\alpha_t}{\bar\alpha_s}",
+        r"1-\bar\alpha_t = \sum_{s=1}^{t} \beta_s \bar\alpha_{s-1}",
+        r"1-\bar\alpha_T = \sum_{t=1}^{T} \beta_t \bar\alpha_{t-1}",
+        r"\log\bar\alpha_t = \sum_{s=1}^t \log(1-\beta_s)",
+        r"\frac{1}{\bar\alpha_t} = 1 + \sum_{s=1}^t \frac{\beta_s}{\bar\alpha_s}",
+    ):
+        found = judge(text, setting="gaussian")
+        assert found.kind == "identity"
+        assert "induction" in found.reason
+        assert found.proved_for == "all t"
+    assert kind(r"1-\bar\alpha_t = \sum_{s=1}^{t} \beta_s \bar\alpha_{s}") == "refuted"
+    assert kind(r"1-\bar\alpha_t = \sum_{s=2}^{t} \beta_s \bar\alpha_{s-1}") == "refuted"
+
+
+def test_what_is_true_for_the_first_steps_only_is_not_proved_by_induction():
+    # the products vanish at t = 2, 3, 4 only; the sum is a decoy
+    zero = r"(\text{SNR}(t) - \text{SNR}(t))"
+    assert kind(rf"1-\bar\alpha_t = {zero} + \sum_{{s=1}}^{{t}} \beta_s \bar\alpha_{{s-1}}") == "identity"
+    late = judge(r"1-\bar\alpha_t = \sum_{s=1}^{t} \beta_s \bar\alpha_{s-1} + \sum_{s=6}^{t} \beta_s", setting="gaussian")
+    assert late.kind == "refuted"
+    assert kind(r"\sqrt{\sum_{s=1}^{t} \beta_s \bar\alpha_{s-1}} = \sqrt{1-\bar\alpha_t} + \sum_{s=9}^{t} \beta_s") == "refuted"
+
+
+def test_a_sum_without_a_proof_is_computed_and_says_so():
+    found = judge(r"\sum_{s=2}^t (\text{SNR}(s-1)-\text{SNR}(s)) = \text{SNR}(1)-\text{SNR}(t)", setting="gaussian")
     assert found.kind == "identity"
     assert found.proved_for == "t = 2, 3, 4"
-    assert kind(r"1-\bar\alpha_t = \sum_{s=1}^{t} \beta_s \bar\alpha_{s-1}") == "identity"
-    assert kind(r"1-\bar\alpha_t = \sum_{s=1}^{t} \beta_s \bar\alpha_{s}") == "refuted"
 
 
 def test_what_holds_at_t_2_only_is_refuted_with_a_later_t():

@@ -153,7 +153,7 @@ def test_how_a_line_is_known_is_said():
     markov = only(formula(r"q(z_{1:T}|x) = q(z_1|x)\prod_{t=2}^T q(z_t|z_{t-1})", "setting=hvae"))
     assert "Markov" in markov.lines[0].note
     assert "all T" in markov.lines[0].note
-    summed = only(formula(r"1-\bar\alpha_t = \sum_{s=1}^t \beta_s\frac{\bar\alpha_t}{\bar\alpha_s}", "setting=gaussian"))
+    summed = only(formula(r"\sqrt{\sum_{s=1}^t \beta_s\bar\alpha_{s-1}} = \sqrt{1-\bar\alpha_t}", "setting=gaussian"))
     assert summed.lines[0].how == "computed"
     assert summed.lines[0].note == "computed exactly for t = 2, 3, 4"
 
