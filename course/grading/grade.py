@@ -23,7 +23,7 @@ from course.grading.errors import CheckFailed, NotAttempted, StudentRaised
 from course.grading.judging import Judging, WrittenAnswer
 from course.grading.manifest import CHECKS, Task, load_tasks
 from course.grading.run import Result, checks_digest, load_checks, run_task
-from course.grading.sandbox import Isolation, SandboxError, Worker, WorkerLost, Zygote, isolation
+from course.grading.sandbox import Isolation, Worker, WorkerLost, Zygote, isolation
 from course.grading.student import MUTATED_MESSAGE, RNG_MESSAGE, Student
 from course.grading.submission import Submission
 from course.grading.values import NotData, decode, encode, plain
@@ -262,8 +262,6 @@ class Grader:
                 return run_task(task, checks, lambda t, check: IsolatedStudent(t, check, seed, session))
             except WrittenAnswer as written:
                 return self.judging.judge(task, written.args[0], seed)
-            except SandboxError as error:
-                return Result(task.id, 0.0, float(task.points), "failed", "grader_error", plain(error))
 
         result = attempt(fresh=False)
         if result.status == "failed" and session.used and not session.fresh:
@@ -279,6 +277,7 @@ class Grader:
                                 "grading ended before this task was reached").as_dict())
         for entry in tasks:
             entry["title"] = self.tasks[entry["id"]].title
+            entry["feedback"] = plain(entry["feedback"], 2000)
         return {
             "version": 1,
             "submission": {"name": submission.name, "sha256": submission.digest},

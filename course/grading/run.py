@@ -124,8 +124,10 @@ def run_task(task: Task, checks: Iterable[Check], student_for: Callable[[Task, s
     if not checks:
         return result("failed", "grader_error", f"there is no check for {task.id}; please report this")
     for check in checks:
+        student = None
         try:
-            check(student_for(task, check.name))
+            student = student_for(task, check.name)
+            check(student)
         except NotAttempted as stub:
             return result("not_attempted", None, str(stub))
         except CheckFailed as failed:
@@ -139,6 +141,9 @@ def run_task(task: Task, checks: Iterable[Check], student_for: Callable[[Task, s
         except MemoryError:
             return result("failed", "memory", "checking this needs more memory than there is for it")
         except Exception as error:
+            if returned := getattr(student, "_returned", ""):          # right values come through every check: this one did not
+                return result("failed", "wrong_type", HIDDEN if check.hidden else f"{returned}, which cannot be used "
+                              f"({type(error).__name__}: {plain(error, 200)})")
             frames = traceback.extract_tb(error.__traceback__)
             where = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "?"
             return result("failed", "grader_error", f"the check {check.name} could not be completed "

@@ -16,7 +16,7 @@ import torch
 from course.grading.answers import read_answers
 from course.grading.errors import CheckFailed, NotAttempted, StudentRaised
 from course.grading.manifest import EXERCISES, Task
-from course.grading.values import decode, encode, plain
+from course.grading.values import decode, describe, encode, plain
 
 
 class Student:
@@ -31,6 +31,7 @@ class Student:
         # a check's numbers depend on the seed and on its name, not on which other checks ran before it
         self.seed = int.from_bytes(hashlib.sha256(f"{seed} {task.id} {check}".encode()).digest()[:7], "big")
         self.generator = torch.Generator().manual_seed(self.seed)
+        self._returned = ""          # what the last call gave, in words
 
     def randn(self, *shape: int) -> torch.Tensor:
         """Fresh standard normal numbers, float32, the same for the same seed and check."""
@@ -50,7 +51,9 @@ class Student:
 
         The gradient is None if the result does not depend on the argument, or was cut off from it.
         """
-        return self._call(name, args, kwargs, wrt)
+        value = self._call(name, args, kwargs, wrt)
+        self._returned = f"{name} returned {describe(value[0])}"
+        return value
 
     def answer(self, identity: str) -> str:
         """The student's written answer in the block `identity`. Raises NotAttempted if it is empty or missing."""
@@ -77,7 +80,9 @@ class StudentFunction:
         self._student, self.__name__ = student, name
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self._student._call(self.__name__, args, kwargs)
+        value = self._student._call(self.__name__, args, kwargs)
+        self._student._returned = f"{self.__name__} returned {describe(value)}"
+        return value
 
 
 class DirectStudent(Student):
