@@ -86,7 +86,12 @@ def decide(left: Node, relation: str, right: Node) -> Outcome:
             return Outcome("identity", "both sides are the same, letter by letter")
         for roots in (5, 10, 24):
             try:
-                return _decide(line, room(roots))
+                found = _decide(line, room(roots))
+                bound = {n.var for n in tree.walk(line) if isinstance(n, Big)}
+                several = sorted({i.var for i in _needed(line)} - bound - {""}, key=lambda v: LETTERS.get(v, 3))
+                if len(several) > 1 and found.kind in {"identity", "bound"}:
+                    found = replace(found, reason=f"{found.reason}, for {' < '.join(several)}")
+                return found
             except Concrete:
                 return _concretely(line, room(2 * roots))
             except Full:
