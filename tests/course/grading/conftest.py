@@ -24,11 +24,11 @@ def checks() -> Path:
 def grader():
     """A grader over the two tasks of `checks`, with its sandbox tried."""
     from course.grading.bulk import Options, open_grader
-    from course.grading.sandbox import SandboxError, WeakIsolation
+    from course.grading.sandbox import WeakIsolation
 
     try:
         grader = open_grader(Options(seed=1, checks=str(CHECKS)))
-    except (WeakIsolation, SandboxError) as error:
+    except WeakIsolation as error:          # a sandbox that fails its own test is a failure here, too
         pytest.skip(f"this machine cannot confine student code: {error}")
     with grader:
         yield grader
