@@ -44,7 +44,7 @@ def test_leading_timesteps(student):
 
 @task("ch06.leading_timesteps")
 def test_leading_timesteps_with_its_defaults(student):
-    expect_equal(student.leading_timesteps(5), [801, 601, 401, 201, 1], "leading_timesteps(5), with the defaults,")
+    expect_equal(student.leading_timesteps(7), [853, 711, 569, 427, 285, 143, 1], "leading_timesteps(7), with the defaults,")
 
 
 @task("ch06.leading_timesteps")
