@@ -1,8 +1,8 @@
 """Break every line of every derivation of the documentation in every single place: the checker must notice.
 
-A mutant that the checker still accepts must be a true statement by accident (p(x,z) for p(z,x)). That is not taken from the
-checker: every accepted mutant is computed here by plain enumeration of binary variables, or with random vectors, in code that
-shares nothing with the checker but the reader. `pytest -m slow -s` prints the shares.
+A mutant that the checker still accepts must be a true statement by accident (p(x,z) for p(z,x)). The checker is not taken at
+its word: every accepted mutant is also computed here, by plain enumeration of binary variables or with random vectors, in code
+that shares nothing with the checker but the reader. `pytest -m slow -s` prints the shares.
 """
 
 import itertools
@@ -643,7 +643,7 @@ def test_every_mutant_of_every_line_is_caught(capsys):
     with capsys.disabled():
         print(
             f"\n{len(everything)} mutants: {len(caught)} caught ({len(caught) / len(everything):.1%}), "
-            f"{len(equal)} true by enumeration, {len(unknown)} accepted and not computable here, {len(missed)} missed"
+            f"{len(equal)} accepted and true in every world tried, {len(unknown)} accepted and not computable here, {len(missed)} missed"
         )
         for entry in (*missed, *unknown):
             print("   ", entry)
