@@ -99,7 +99,7 @@ def evaluate(weights: Path, scale: float = 1.0, show: Path | None = None) -> dic
     from course.emoji.train import save_grid
 
     def n(count: int) -> int:
-        return max(int(count * scale), 8)
+        return max(int(count * scale), 4)
 
     parts = load_components(str(weights), device="cpu", dtype="float32")
     probe = load_probe(weights / "probe")
@@ -131,7 +131,7 @@ def evaluate(weights: Path, scale: float = 1.0, show: Path | None = None) -> dic
     reference = features(probe, pictures)
 
     # ---- the best guidance, on prompts of its own
-    tuning = [*draw_scenes("tune singles", n(64), objects=1)[0], *draw_scenes("tune pairs", n(128), objects=2)[0]]
+    tuning = [*draw_scenes("tune singles", n(48), objects=1)[0], *draw_scenes("tune pairs", n(72), objects=2)[0]]
     by_guidance = {}
     for g in tqdm(GUIDANCES, desc="guidance"):
         by_guidance[g] = verdicts(probe, generate(tuning, seed=11, guidance=g), tuning)["all"].float().mean().item()
@@ -139,9 +139,9 @@ def evaluate(weights: Path, scale: float = 1.0, show: Path | None = None) -> dic
     note["best guidance"], note["tuning"] = best, {str(g): round(v, 4) for g, v in by_guidance.items()}
 
     # ---- prompts
-    singles = draw_scenes("singles", n(400), objects=1)[0]
-    pairs = draw_scenes("pairs", n(400), objects=2)[0]
-    held_out = draw_scenes("held out", n(400), objects=2, pairs="held out")[0]
+    singles = draw_scenes("singles", n(300), objects=1)[0]
+    pairs = draw_scenes("pairs", n(300), objects=2)[0]
+    held_out = draw_scenes("held out", n(300), objects=2, pairs="held out")[0]
     made = {name: generate(s, seed=21 + i, guidance=best)
             for i, (name, s) in enumerate((("singles", singles), ("pairs", pairs), ("held out", held_out)))}
     said = {name: verdicts(probe, made[name], s)
@@ -153,7 +153,7 @@ def evaluate(weights: Path, scale: float = 1.0, show: Path | None = None) -> dic
         share("both objects and relation, held-out pairs", said["held out"]["all"], 70.0),
         share("background colour", torch.cat([v["colour"] for v in said.values()]), 98.0),
     ]
-    other = verdicts(probe, generate(pairs[:n(200)], seed=31, guidance=best, words=Random("paraphrases")), pairs[:n(200)])
+    other = verdicts(probe, generate(pairs[:n(150)], seed=31, guidance=best, words=Random("paraphrases")), pairs[:n(150)])
     figures.append(share("both objects and relation, training pairs in other words", other["all"]))
     if show:
         for name in made:
@@ -174,7 +174,7 @@ def evaluate(weights: Path, scale: float = 1.0, show: Path | None = None) -> dic
                           *[float("nan")] * 2, len(generated)))
 
     # ---- what guidance does
-    few = [*singles[:n(32)], *pairs[:n(32)]]
+    few = [*singles[:n(24)], *pairs[:n(24)]]
     note["guidance"] = {}
     for g in (1.0, 3.0, 7.5, 15.0, 25.0):
         pictures = generate(few * 2, seed=41, guidance=g)
@@ -188,7 +188,7 @@ def evaluate(weights: Path, scale: float = 1.0, show: Path | None = None) -> dic
 
     # ---- parts to swap in
     note["swapped"] = {}
-    few = [*singles[:n(64)], *pairs[:n(64)]]
+    few = [*singles[:n(50)], *pairs[:n(50)]]
     whole = verdicts(probe, generate(few, seed=51, guidance=best), few)["all"].float().mean().item()
     note["swapped"]["as shipped"] = round(whole, 3)
     if (weights / "vae_tiny").exists():

@@ -183,8 +183,8 @@ def sample(prompts: list[str], vae, unet, tokenizer, text_encoder, *, guidance: 
 
 def new_tiny() -> AutoencoderTiny:
     return AutoencoderTiny(
-        in_channels=3, out_channels=3, latent_channels=4, encoder_block_out_channels=(16, 32, 48, 64),
-        decoder_block_out_channels=(64, 48, 32, 16), num_encoder_blocks=(1, 1, 1, 1), num_decoder_blocks=(2, 2, 1, 1),
+        in_channels=3, out_channels=3, latent_channels=4, encoder_block_out_channels=(24,) * 4,
+        decoder_block_out_channels=(32,) * 4, num_encoder_blocks=(1, 1, 2, 4), num_decoder_blocks=(8, 6, 2, 1),
     )
 
 
@@ -353,6 +353,8 @@ def export(out: Path, weights: Path) -> None:
         load_average(out / "probe" / "checkpoint.pt", {"probe": probe})
         save_probe(probe, aside / "probe")
     (aside / "training.json").write_text(json.dumps(_records(out), indent=2) + "\n")
+    for file in aside.rglob("*.safetensors"):
+        file.chmod(0o644)                           # safetensors writes files that only their owner can read
     seal(aside)
     shutil.rmtree(weights, ignore_errors=True)
     os.replace(aside, weights)
