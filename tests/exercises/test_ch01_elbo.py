@@ -55,6 +55,7 @@ def test_bound(student):
             r"\log p(x) \ge \log \mathbb{E}_q\left[\frac{p(x, z)}{q(z|x)}\right]",
         "the fraction is upside down": r"\log p(x) \ge \mathbb{E}_q\left[\log \frac{q(z|x)}{p(x, z)}\right]",
         "this has p(z|x) where the joint p(x, z) is meant": r"\log p(x) \ge \mathbb{E}_q\left[\log \frac{p(z|x)}{q(z|x)}\right]",
+        "q(z|x) below the joint is missing; without it the mean is no bound for densities": r"\log p(x) \ge \mathbb{E}_q[\log p(x, z)]",
         "the logarithm is missing": r"\log p(x) \ge \mathbb{E}_q\left[\frac{p(x, z)}{q(z|x)}\right]",
     }, wanted="the evidence lower bound")
 
