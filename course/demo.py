@@ -26,7 +26,7 @@ What to try next
 """
 
 
-def main(model: str = "emoji", out: Path = Path("out/demo"), steps: int = 25, guidance: float = 7.5, seed: int = 42) -> None:
+def main(model: str = "emoji", out: Path = Path("out/demo"), steps: int = 25, guidance: float = 3.0, seed: int = 42) -> None:
     """Render PROMPTS with each sampler and both engines, and write grid.png, trace.png and table.md into `out`."""
     import torch
     from rich.console import Console
