@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
+import diffusers
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -36,7 +37,7 @@ PARAPHRASED = 0.5               # share of captions in other than the canonical 
 SNR_CAP = 5.0                   # min-SNR weighting (Hang et al. 2023, section 3.4)
 SCHEDULER = {"num_train_timesteps": 1000, "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear",
              "skip_prk_steps": True, "set_alpha_to_one": False, "steps_offset": 1, "clip_sample": False,
-             "prediction_type": "epsilon", "timestep_spacing": "leading", "trained_betas": None}     # of SD v1.4
+             "trained_betas": None}     # of SD v1.4, which names no timestep_spacing: each sampler keeps its own
 SHOWN = ["a large astronaut on a blue background", "a large bear on a green background",
          "a bear above a horse on a white background", "a cat left of a rocket on a pink background",
          "a small robot on a yellow background", "a large building on a grey background",
@@ -336,7 +337,9 @@ def export(out: Path, weights: Path) -> None:
     scheduler = PNDMScheduler.from_config(SCHEDULER)
     StableDiffusionPipeline(vae=vae, unet=unet, text_encoder=text_encoder, tokenizer=tokenizer, scheduler=scheduler,
                             safety_checker=None, feature_extractor=None, requires_safety_checker=False).save_config(aside)
-    scheduler.save_pretrained(aside / "scheduler")
+    (aside / "scheduler").mkdir()
+    config = {"_class_name": "PNDMScheduler", "_diffusers_version": diffusers.__version__, **SCHEDULER}
+    (aside / "scheduler" / "scheduler_config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
     text_encoder.save_pretrained(aside / "text_encoder")
     unet.half().save_pretrained(aside / "unet")
     vae.half().save_pretrained(aside / "vae")
