@@ -53,6 +53,7 @@ def notebook(markdown: str) -> str:
         return f"```python\n{body}\n```"
 
     text = FENCE.sub(cell, markdown)
+    text = re.sub(r"^```(?!python\b)(\w+)\b.*$", r"```\1 .noeval", text, flags=re.M)   # jupytext would make cells of bash, too
     text = BOX.sub(_quote, text)
     text = re.sub(r"^<!--.*?-->\n", "", text, flags=re.M | re.S)                # `<!-- check: ... -->` is for the builder
     text = re.sub(r"\{ ?[.:#][^{}\n$]*\}(?=$|\s)", "", text, flags=re.M)        # `{ .class #id }` is for the page's style
@@ -61,7 +62,7 @@ def notebook(markdown: str) -> str:
     for number, entry in enumerate(book.cells):
         entry["id"] = f"cell-{number}"                                          # the same chapter gives the same bytes
         entry["metadata"] = {}
-        entry["source"] = entry["source"].replace("```python .noeval\n", "```python\n")
+        entry["source"] = re.sub(r"^```(\w+) \.noeval$", r"```\1", entry["source"], flags=re.M)
     book.metadata = {
         "jupytext": {"formats": "ipynb,md"},
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},

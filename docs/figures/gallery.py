@@ -29,19 +29,17 @@ def paint(prompts: str | Sequence[str], seeds: Sequence[int], sampler: str = "dp
 
 
 def sheet(rows: Sequence[Sequence[Image.Image]], labels: Sequence[str], side: int = 64) -> Image.Image:
-    """Rows of pictures; `labels` above the first row."""
-    cells = [captioned(image.resize((side, side), 0), text, 11) for image, text in zip(rows[0], labels, strict=True)] if labels else []
-    rest = [image.resize((side, side), 0) for row in (rows[1:] if labels else rows) for image in row]
-    parts = [image_grid(cells, 1, len(cells))] if cells else []
-    if rest:
-        parts.append(image_grid(rest, len(rest) // len(rows[0]), len(rows[0])))
-    if len(parts) == 1:
-        return parts[0]
-    width = max(part.width for part in parts)
-    whole = Image.new("RGB", (width, sum(part.height for part in parts)), "white")
-    whole.paste(parts[0], (0, 0))
-    whole.paste(parts[1].resize((width, round(parts[1].height * width / parts[1].width)), 0), (0, parts[0].height))
-    return whole
+    """Rows of pictures, `labels` above the first, in 256 colours: a page of pictures should stay light."""
+    first = [image.resize((side, side), 0) for image in rows[0]]
+    above = [captioned(image, text, 11) for image, text in zip(first, labels, strict=True)] if labels else first
+    parts = [image_grid(above, 1, len(above))]
+    if rest := [image.resize((side, side), 0) for row in rows[1:] for image in row]:
+        below = image_grid(rest, len(rows) - 1, len(above))
+        parts.append(below.resize((parts[0].width, round(below.height * parts[0].width / below.width)), 0))
+    whole = Image.new("RGB", (parts[0].width, sum(part.height for part in parts)), "white")
+    for k, part in enumerate(parts):
+        whole.paste(part, (0, parts[0].height * k))
+    return whole.quantize(256)
 
 
 def samplers() -> str:
