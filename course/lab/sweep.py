@@ -248,8 +248,9 @@ def components(model: str, vae: str, text_encoder: str, device: str) -> Any:
         replacements["vae"] = find(vae)
     if text_encoder:
         replacements["text_encoder"] = find(text_encoder)
-        if any((Path(replacements["text_encoder"]) / name).exists() for name in ("tokenizer.json", "vocab.json", "vocab.txt")):
-            replacements["tokenizer"] = replacements["text_encoder"]
+        if text_encoder.startswith("text_encoder_"):       # a text encoder of another family brings its own tokenizer
+            own = Path(replacements["text_encoder"]).with_name(text_encoder.replace("text_encoder", "tokenizer", 1))
+            replacements |= {"tokenizer": own} if own.is_dir() else {}
     return load_components(model, device=device, **replacements)
 
 
