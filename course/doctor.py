@@ -176,6 +176,15 @@ def extras() -> Iterator[Finding]:
                       "apt install chromium, or set CHROMIUM to its path")
 
 
+def confinement() -> Iterator[Finding]:
+    """What confines student code under `course grade`."""
+    from course.grading.sandbox import describe, isolation
+
+    weak = bool(isolation().missing)
+    yield Finding(NOTE if weak else GOOD, "grading", " ".join(describe().split()),
+                  "grade other people's code on Linux 5.13 or newer" if weak else "")
+
+
 def _installed(name: str) -> bool:
     try:
         importlib.metadata.version(name)
@@ -184,7 +193,8 @@ def _installed(name: str) -> bool:
     return True
 
 
-CHECKS: list[Callable[[], Iterator[Finding]]] = [packages, accelerator, memory, shipped_model, hub, extras]
+CHECKS: list[Callable[[], Iterator[Finding]]] = [packages, accelerator, memory, shipped_model, hub, extras,
+                                                        confinement]
 
 
 def examine() -> list[Finding]:
