@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import PAGES, url_of
+from tests.site.conftest import PAGES, url_of
 
 AXE = Path(__file__).parent / "vendor" / "axe.min.js"
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]

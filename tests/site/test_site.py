@@ -12,8 +12,7 @@ from urllib.parse import unquote, urljoin, urlsplit
 import pytest
 
 from course.site import notebook
-
-from .conftest import DOCS, PAGES, ROOT, Visit, build, url_of
+from tests.site.conftest import DOCS, PAGES, ROOT, Visit, build, url_of
 
 CHAPTERS = sorted((DOCS / "chapters").glob("[0-9]*.md"))
 

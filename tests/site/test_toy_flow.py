@@ -9,8 +9,7 @@ from course.samplers import SAMPLERS
 from course.schedule import CLEAN, NoiseSchedule
 from course.stable_diffusion import SD_V1
 from course.toy import ring
-
-from .conftest import PAGES, url_of
+from tests.site.conftest import PAGES, url_of
 
 PAGE = next((url_of(page) for page in PAGES if page.startswith("chapters/05")), "")
 SCHEDULE = NoiseSchedule.from_config(SD_V1)
