@@ -246,11 +246,11 @@ class Grounder:
         parts = dist.factors if isinstance(dist, Mul) else (dist,)
         if not all(isinstance(p, Density) and p.args for p in parts):
             raise NotDecidable(f"cannot take an expectation over {latex(dist)}")
-        held: set = set()  # E over q(x_0, x_2|x_0): x_0 is given, and stays what it is
+        kept: set = set()  # E over q(x_0, x_2|x_0): x_0 is given, and stays what it is
         for p in parts:
-            held |= set(self.named(p.args, env)) & set(self.named(p.given, env))  # type: ignore[union-attr]
+            kept |= set(self.named(p.args, env)) & set(self.named(p.given, env))  # type: ignore[union-attr]
         names = tuple(s for p in parts for s in p.args)  # type: ignore[union-attr]
-        bound, new = self.bind(names, env, scope, frozenset(held))
+        bound, new = self.bind(names, env, scope, frozenset(kept))
         densities = [self.density(p, env, new, law=True) for p in parts]  # type: ignore[arg-type]
         return bound, times(densities), new
 
