@@ -247,7 +247,7 @@ or left of, the other), and nothing else. Pictures are 64 x 64, latents 4 x 8 x 
 Guidance {best:g} was the best of {tried} on prompts of their own ({tuning}); prompts, seeds and scenes here are from streams
 that training never used. 25 steps of `dpmpp_2m` throughout. Shares have Wilson intervals, means normal ones. Objects, relation
 and colour are judged by the probe, a classifier whose own errors on real scenes are in the table. Fréchet distances are on the
-probe's {features} features against 4,000 fresh scenes; "reconstructions" are real scenes through the autoencoder, the floor for
+probe's {features} features against {reference:,} fresh scenes; "reconstructions" are real scenes through the autoencoder, the floor for
 anything drawn through it, and "fresh real scenes" is what the number of pictures alone makes of zero.
 
 | guidance | prompt obeyed | diversity (feature distance between two seeds) | saturation |
@@ -258,7 +258,7 @@ anything drawn through it, and "fresh real scenes" is what the number of picture
 |---|---|
 {swapped}
 
-One picture of 50 guided steps with 2 threads took {seconds} seconds (five runs, on {machine}).
+One picture of 50 guided steps with 2 threads took {seconds} seconds (five runs on 2 CPU cores, other programs running).
 
 ## How it was made
 
@@ -323,7 +323,8 @@ def write_card(results: dict, weights: Path, file: Path) -> None:
         guidance="\n".join(f"| {g} | {100 * v['adherence']:.0f}% | {v['diversity']:.2f} | {v['saturation']:.3f} |"
                            for g, v in results["guidance"].items()),
         swapped="\n".join(f"| {name} | {100 * v:.0f}% |" for name, v in results["swapped"].items()),
-        seconds=", ".join(str(t) for t in results["seconds"]["50 steps, guided, 2 threads"]), machine=results["machine"],
+        seconds=", ".join(str(t) for t in results["seconds"]["50 steps, guided, 2 threads"]),
+        reference=next(f.count for f in figures if f.name.startswith("probe on real scenes")),
         stages="\n".join(f"| {s} | {r['steps']:,} | {r['minutes']} | {r['parameters']:,} | {r['loss']} | {r['seed']} |"
                          for s, r in records.items()),
         megabytes=size / 1e6,
