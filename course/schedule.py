@@ -185,7 +185,7 @@ class NoiseSchedule:
 
     # ------------------------------------------------------------------------------------------------ grids
 
-    def timesteps(self, steps: int, spacing: str, whole: bool = True) -> list[float]:
+    def timesteps(self, steps: int, spacing: str, whole: bool = True) -> Sequence[float]:
         """The `steps` times a sampler visits, descending (Lin et al. 2024, table 2 names the three spacings).
 
         leading    i * (T // steps) + steps_offset: starts short of T - 1, whatever the steps
