@@ -272,7 +272,7 @@ autoencoders in float16, text encoders in float32.
 Choices that were measured on the way (one thread of a shared 2-core machine):
 
 * **64 x 64 or 32 x 32.** After 300 steps of batch 16 the autoencoder had 19.7 dB at 64 x 64 (16, 32, 64, 64 channels, 0.31 s a
-  step) and 18.5 dB at 32 x 32 (16, 32, 64 channels, 0.25 s a step). The larger picture costs little more, is the better one,
+  step) and 18.5 dB at 32 x 32 (16, 32, 64 channels, 0.27 s a step). The larger picture costs little more, is the better one,
   and has Stable Diffusion's own four levels and factor 8.
 * **Sprites on the grid of latent cells.** Every sprite lies at whole latent cells (8 pixels), so the autoencoder meets each at
   one offset and not at 64. Jitter moves sprites by a cell and shades the background.
