@@ -18,7 +18,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from random import Random
@@ -112,6 +112,29 @@ def random_scene(rng: Random, pairs: str = "training", objects: int | None = Non
         a, b = rng.sample(OBJECTS, 2)
         if pairs == "any" or ((a, b) in HELD_OUT_PAIRS) == (pairs == "held out"):
             return Scene((a, b), rng.choice(RELATIONS), colour)
+
+
+def mistaken(scene: Scene, rng: Random) -> Scene:
+    """The scene with one thing wrong: another object, colour, size or relation, never a pair of HELD_OUT_PAIRS.
+
+    Captions found on the web are often wrong about their picture; a model trained on such ones needs guidance.
+    """
+    def other(words: Sequence[str], *but: object) -> str:
+        return rng.choice([word for word in words if word not in but])
+
+    wrong = rng.choice(("object", "object", "colour", "size" if scene.size else "relation"))
+    if wrong == "colour":
+        return replace(scene, colour=other(COLOURS, scene.colour))
+    if wrong == "size":
+        return replace(scene, size=other(SIZES, scene.size))
+    if wrong == "relation":
+        return replace(scene, relation=other(RELATIONS, scene.relation))
+    place = rng.randrange(len(scene.objects))
+    while True:
+        objects = list(scene.objects)
+        objects[place] = other(OBJECTS, *objects)
+        if tuple(objects) not in HELD_OUT_PAIRS:
+            return replace(scene, objects=tuple(objects))
 
 
 # ---------------------------------------------------------------------------------------------------------- pictures

@@ -16,14 +16,15 @@ import torch.nn.functional as F
 from accelerate import Accelerator
 from diffusers import AutoencoderKL, AutoencoderTiny, PNDMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from PIL import Image
+from safetensors.torch import load_file
 from torch import Tensor
 from tqdm import tqdm
 from transformers import BertConfig, BertModel, BertTokenizer, CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from course.emoji import seal
-from course.emoji.data import SIZE, Scene, caption, draw_batch, random_scene
+from course.emoji.data import SIZE, Scene, caption, draw_batch, mistaken, random_scene
 from course.emoji.probe import Probe, save_probe, train_probe
-from course.emoji.training import fit, load_average
+from course.emoji.training import fit, load_average, write_start
 from course.emoji.words import LENGTH, write_bert_tokenizer, write_clip_tokenizer
 from course.samplers import SAMPLERS
 from course.schedule import NoiseSchedule
@@ -33,6 +34,7 @@ VAE_BATCH = 16
 BATCH = 32                      # of the U-Net
 TEXT_WIDTH = 128
 EMPTY = 0.1                     # share of captions left out, for guidance
+MISTAKEN = 0.25                 # share of captions wrong about their picture, as on the web: guidance is there to mend that
 PARAPHRASED = 0.5               # share of captions in other than the canonical words
 SNR_CAP = 5.0                   # min-SNR weighting (Hang et al. 2023, section 3.4)
 SCHEDULER = {"num_train_timesteps": 1000, "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear",
@@ -124,14 +126,22 @@ def encode_scenes(vae: AutoencoderKL, count: int, seed: object) -> tuple[Tensor,
     return torch.cat(means), torch.cat(deviations), kept
 
 
-def train_denoiser(out: Path, vae: AutoencoderKL, tokenizer: CLIPTokenizer, unet: UNet2DConditionModel | None = None,
-                   text_encoder: CLIPTextModel | None = None, cached: int = 24_000, **budget) -> dict:
-    """U-Net and text encoder together: predict the noise in the latents of a scene, given its caption."""
+def words_for(scene: Scene, rng: Random) -> str:
+    """What training says of a scene: mostly its caption, in canonical or other words; at times another's, at times nothing."""
+    if rng.random() < EMPTY:
+        return ""
+    if rng.random() < MISTAKEN:
+        scene = mistaken(scene, rng)
+    return caption(scene, rng if rng.random() < PARAPHRASED else None)
+
+
+def train_denoiser(out: Path, vae: AutoencoderKL, tokenizer: CLIPTokenizer, cached: int = 24_000, **budget) -> dict:
+    """U-Net and text encoder together: predict the noise in the latents of a scene, given its caption (now and then a wrong one)."""
     seed = budget.get("seed", 0)
     mean, deviation, kept = encode_scenes(vae, cached, seed)
     scale = vae.config.scaling_factor
     torch.manual_seed(seed)
-    unet, text_encoder = unet or new_unet(), text_encoder or new_text_encoder(tokenizer)
+    unet, text_encoder = new_unet(), new_text_encoder(tokenizer)
     alpha_bar = NoiseSchedule.from_config(SCHEDULER).alphas_cumprod
     snr = alpha_bar / (1 - alpha_bar)
     weight = snr.clamp(max=SNR_CAP) / snr                               # of the squared error of the noise, (T,)
@@ -139,8 +149,7 @@ def train_denoiser(out: Path, vae: AutoencoderKL, tokenizer: CLIPTokenizer, unet
     def loss(step: int, rng: Random) -> Tensor:
         device = unet.device
         chosen = torch.tensor([rng.randrange(len(kept)) for _ in range(BATCH)])
-        texts = ["" if rng.random() < EMPTY else caption(kept[i], rng if rng.random() < PARAPHRASED else None)
-                 for i in chosen]
+        texts = [words_for(kept[i], rng) for i in chosen]
         z = scale * (mean[chosen] + deviation[chosen] * torch.randn(BATCH, 4, 8, 8, device=mean.device))
         t = ((torch.arange(BATCH) + torch.rand(BATCH)) / BATCH * len(alpha_bar)).long()     # one from each 1/B: less noise
         a = alpha_bar[t].view(-1, 1, 1, 1).to(device)
@@ -249,8 +258,8 @@ def train(out: Path = Path("runs/emoji"), weights: Path | None = None, stages: S
     """Train the stages in order and write the model folder `weights` (default: out/weights).
 
     minutes are shared out over all stages (SHARES), or all go to the one that is asked for; steps count for each stage.
-    resume goes on from each stage's checkpoint in `out`; from_shipped starts the denoiser from the weights that ship, for
-    more hours on top of them (its autoencoder is then the shipped one too).
+    resume goes on from each stage's checkpoint in `out`; from_shipped puts the weights that ship into `out` first, for every
+    stage that has no checkpoint there, so that a stage goes on from them and the others are complete.
     Stages that need another one's result take it from `out`; ValueError says which is missing.
     """
     unknown = set(stages) - set(STAGES)
@@ -259,14 +268,12 @@ def train(out: Path = Path("runs/emoji"), weights: Path | None = None, stages: S
     if threads:
         torch.set_num_threads(threads)
     whole = sum(SHARES[s] for s in stages)
-    shipped = None
     if from_shipped:
-        from course.emoji import folder
-        shipped = folder()
+        unpack(out)
 
     def budget(stage: str) -> dict:
         share = None if minutes is None else minutes * SHARES[stage] / whole
-        return {"minutes": share, "steps": steps, "seed": seed, "resume": resume}
+        return {"minutes": share, "steps": steps, "seed": seed, "resume": resume or from_shipped}
 
     records = _records(out)
     for stage in STAGES:
@@ -276,12 +283,7 @@ def train(out: Path = Path("runs/emoji"), weights: Path | None = None, stages: S
             records[stage] = train_autoencoder(out, **budget(stage))
         elif stage == "denoiser":
             tokenizer = write_clip_tokenizer(out / "tokenizer")
-            vae = (AutoencoderKL.from_pretrained(shipped / "vae", torch_dtype=torch.float32).to(Accelerator().device)
-                   if shipped else _autoencoder(out))
-            parts = {} if not shipped else {
-                "unet": UNet2DConditionModel.from_pretrained(shipped / "unet", torch_dtype=torch.float32),
-                "text_encoder": CLIPTextModel.from_pretrained(shipped / "text_encoder", dtype=torch.float32)}
-            records[stage] = train_denoiser(out, vae, tokenizer, **parts, **budget(stage))
+            records[stage] = train_denoiser(out, _autoencoder(out), tokenizer, **budget(stage))
         elif stage == "probe":
             records[stage] = train_probe(out, **budget(stage))[1]
         elif stage == "tiny":
@@ -293,6 +295,23 @@ def train(out: Path = Path("runs/emoji"), weights: Path | None = None, stages: S
         (out / "records.json").write_text(json.dumps(records, indent=2) + "\n")
     if all((out / stage / "checkpoint.pt").exists() for stage in STAGES):
         export(out, weights or out / "weights")
+
+
+def unpack(out: Path) -> None:
+    """Write the shipped weights into `out` as the checkpoints of stages that have none there, to go on from."""
+    from course.emoji import folder
+    shipped = folder()
+    files = {"autoencoder": {"vae": "vae"}, "denoiser": {"unet": "unet", "text_encoder": "text_encoder"}, "probe": {"probe": "probe"},
+             "tiny": {"vae_tiny": "vae_tiny"}, "bert": {"text_encoder_bert": "text_encoder_bert"}}
+    made, records = json.loads((shipped / "training.json").read_text()), _records(out)
+    for stage, parts in files.items():
+        if (out / stage / "checkpoint.pt").exists():
+            continue
+        loaded = {name: {k: v.float() if v.dtype.is_floating_point else v for k, v in load_file(file).items()}
+                  for name, part in parts.items() for file in (shipped / part).glob("*.safetensors")}
+        write_start(out / stage / "checkpoint.pt", loaded, made[stage])
+        records[stage] = made[stage]
+    (out / "records.json").write_text(json.dumps(records, indent=2) + "\n")
 
 
 def _records(out: Path) -> dict:

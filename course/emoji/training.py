@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 WARM_UP = 100                   # steps of growing learning rate
+GENTLE = 0.5                    # factor on the learning rate when a run starts from another run's weights
 EMA = 0.999                     # decay per step of the averaged weights, reached gradually
 
 
@@ -101,19 +102,21 @@ def fit(stage: str, modules: dict[str, nn.Module], loss: Callable[[int, Random],
     for module in modules.values():
         module.to(accelerator.device).train()
     average = {m: {k: v.detach().clone() for k, v in module.state_dict().items()} for m, module in modules.items()}
-    step, spent, smooth = 0, 0.0, 0.0
+    step, spent, smooth, after = 0, 0.0, 0.0, None
     if resume and file.exists():
         saved = torch.load(file, map_location=accelerator.device, weights_only=True)
-        step, spent, smooth, average = saved["step"], saved["spent"], saved["smooth"], saved["average"]
+        step, spent, smooth, average, after = (saved[name] for name in ("step", "spent", "smooth", "average", "after"))
         for m, module in modules.items():
             module.load_state_dict(saved["modules"][m])
-        for opt, state in zip(opts, saved["optimizers"], strict=True):
+        for opt, state in zip(opts, saved["optimizers"], strict=False):         # none yet after write_start
             opt.load_state_dict(state)
+    if after:
+        base = [start * GENTLE for start in base]
     parameters = [p for module in modules.values() for p in module.parameters() if p.requires_grad]
     def save() -> None:
         if accelerator.is_main_process:
             aside = file.with_suffix(".part")
-            torch.save({"step": step, "spent": spent, "smooth": smooth, "average": average, "seed": seed,
+            torch.save({"step": step, "spent": spent, "smooth": smooth, "average": average, "seed": seed, "after": after,
                         "modules": {m: module.state_dict() for m, module in modules.items()},
                         "optimizers": [opt.state_dict() for opt in opts]}, aside)
             os.replace(aside, file)
@@ -185,9 +188,18 @@ def fit(stage: str, modules: dict[str, nn.Module], loss: Callable[[int, Random],
     if show and accelerator.is_main_process:
         show(folder / "final.png")
     record = {"stage": stage, "steps": step, "minutes": round(spent / 60, 1), "seed": seed, "loss": round(smooth, 5),
-              "parameters": sum(p.numel() for p in parameters)}
+              "parameters": sum(p.numel() for p in parameters), **({"after": after} if after else {})}
     log(done=record)
     return record
+
+
+def write_start(file: Path, weights: dict[str, dict[str, Tensor]], record: dict) -> None:
+    """A checkpoint to start from: weights by module, and the record of the run that made them; no steps done, no momentum."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    aside = file.with_suffix(".part")
+    torch.save({"step": 0, "spent": 0.0, "smooth": 0.0, "average": weights, "seed": record["seed"], "after": record,
+                "modules": weights, "optimizers": []}, aside)
+    os.replace(aside, file)
 
 
 def load_average(file: Path, modules: dict[str, nn.Module]) -> dict:

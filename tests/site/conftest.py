@@ -62,6 +62,8 @@ def browser_type_launch_args() -> dict:
             "args": ["--no-sandbox", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]}
 
 
+ABORTED = "net::ERR_ABORTED"                                # the page was left while something of it was still on its way
+
 VIEWS = {
     "light": {"viewport": {"width": 1280, "height": 900}, "color_scheme": "light"},
     "dark": {"viewport": {"width": 1280, "height": 900}, "color_scheme": "dark"},
@@ -81,7 +83,7 @@ class Visit:
         self.page, self.base, self.wrong, self.bytes = page, base, [], 0
         page.on("console", lambda m: m.type in ("error", "warning") and self.wrong.append(f"console: {m.text}"))
         page.on("pageerror", lambda error: self.wrong.append(f"script: {error}"))
-        page.on("requestfailed", lambda r: self.wrong.append(f"failed: {r.url}"))
+        page.on("requestfailed", lambda r: r.failure == ABORTED or self.wrong.append(f"failed: {r.url} ({r.failure})"))
         page.on("request", lambda r: r.url.startswith((base, "data:", "blob:", "file:")) or self.wrong.append(f"foreign: {r.url}"))
         page.on("response", lambda r: r.status >= 400 and self.wrong.append(f"{r.status}: {r.url}"))
 
