@@ -249,7 +249,7 @@ def train(
     minutes: Annotated[float | None, typer.Option(help="Time for all stages together [default: 130]")] = None,
     steps: Annotated[int | None, typer.Option(help="Instead of minutes: steps for each stage")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoints in --out")] = False,
-    from_shipped: Annotated[bool, typer.Option("--from-shipped", help="Start the denoiser from the shipped weights")] = False,
+    from_shipped: Annotated[bool, typer.Option("--from-shipped", help="Start from the shipped weights instead of nothing")] = False,
     evaluate: Annotated[bool, typer.Option("--evaluate", help="Train nothing: measure, write the model card")] = False,
     out: Annotated[Path, typer.Option(help="Checkpoints, logs and samples")] = Path("runs/emoji"),
     weights: Annotated[Path | None, typer.Option(help="The model folder to write or to measure [default: OUT/weights to "
@@ -263,7 +263,9 @@ def train(
             raise ValueError(f"the only model to train is emoji, not {model!r}")
         from course.emoji.train import STAGES
         from course.emoji.train import train as run
+        from course.render import quiet_libraries
 
+        quiet_libraries()
         if evaluate:
             from course.emoji.evaluate import evaluate_and_write
 

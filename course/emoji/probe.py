@@ -66,7 +66,8 @@ def verdicts(probe: Probe, pictures: Tensor, scenes: Sequence[Scene]) -> dict[st
     """Per picture, whether each thing asked for is there: bool tensors (B,) by name.
 
     "objects" is right when every object asked for is at its place, "relation" when the picture holds the right number
-    of objects in the right arrangement, "all" when objects and relation are right (the colour is counted apart).
+    of objects in the right arrangement, "all" when objects and relation are right (colour and size are counted apart),
+    "everything" when colour and size are too.
     """
     logits = {}
     for part in pictures.split(256):
@@ -76,8 +77,9 @@ def verdicts(probe: Probe, pictures: Tensor, scenes: Sequence[Scene]) -> dict[st
     asked = targets(scenes)
     right = {q: (said[q] == asked[q]) | (asked[q] == -100) for q in QUESTIONS}
     objects = right["first"] & right["second"]
+    both = objects & right["relation"]
     return {"objects": objects, "relation": right["relation"], "colour": right["colour"], "size": right["size"],
-            "all": objects & right["relation"]}
+            "all": both, "everything": both & right["colour"] & right["size"]}
 
 
 def spoil(x: Tensor, rng: Random) -> Tensor:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -34,7 +34,7 @@ from course.lab.metrics import (
 )
 from course.lab.sweep import Setting, read_rows, setting_of
 
-ADHERENCE = ("objects", "relation", "colour", "all")
+ADHERENCE = ("objects", "relation", "colour", "size", "everything")
 
 
 # ------------------------------------------------------------------------------------------------ from pictures to numbers
@@ -53,7 +53,7 @@ class Pictures:
     measures: dict[str, np.ndarray]      # name -> (N,): saturation, sharpness, clipped, and adherence where it is known
     features: np.ndarray | None = None   # (N, D)
 
-    def share(self, what: str = "all") -> Interval | None:
+    def share(self, what: str = "everything") -> Interval | None:
         """How many pictures show what was asked for, with its interval; None when that cannot be told."""
         values = self.measures.get(what)
         return None if values is None else wilson(int(values.sum()), len(values))
@@ -212,16 +212,15 @@ def pixels_apart(a: Pictures, b: Pictures) -> Interval:
 def best(results: Results) -> tuple[Pictures, list[Pictures]] | None:
     """The setting with the most adherent pictures (fewest model calls among equals), and all settings that are not
     significantly worse on the same prompts and seeds. None without adherence."""
-    known = [p for p in results.sets.values() if "all" in p.measures]
+    known = [p for p in results.sets.values() if "everything" in p.measures]
     if not known:
         return None
-    first = max(known, key=lambda p: (p.measures["all"].mean(), -p.model_calls))
-    rivals = [p for p in known if p is not first and paired(first, p, lambda q: q.measures["all"]).low <= 0]
+    first = max(known, key=lambda p: (p.measures["everything"].mean(), -p.model_calls))
+    rivals = [p for p in known if p is not first and paired(first, p, lambda q: q.measures["everything"]).low <= 0]
     return first, sorted(rivals, key=lambda p: p.model_calls)
 
 
-@dataclass
-class Claim:
+class Claim(NamedTuple):
     """A sentence of the original homework, what the sweep says about it, and the numbers."""
 
     text: str
@@ -282,9 +281,9 @@ def _pndm(results: Results) -> tuple[str, str] | None:
     pndm, rivals = _near(results, sampler="pndm", steps=50), [_near(results, sampler=n, steps=50) for n in
                                                               ("dpmpp_2m", "ddim", "heun")]
     rival = next((p for p in rivals if p), None)
-    if pndm is None or rival is None or "all" not in pndm.measures:
+    if pndm is None or rival is None or "everything" not in pndm.measures:
         return None
-    worse = paired(rival, pndm, lambda p: p.measures["all"])
+    worse = paired(rival, pndm, lambda p: p.measures["everything"])
     said = verdict(worse)
     distances = f"; Fréchet distance {results.distances[pndm.setting]:.2f} against {results.distances[rival.setting]:.2f}" \
         if pndm.setting in results.distances and rival.setting in results.distances else ""
@@ -295,9 +294,9 @@ def _little_guidance(results: Results) -> tuple[str, str] | None:
     name = "dpmpp_2m" if "dpmpp_2m" in results.values("sampler") else results.values("sampler")[0]
     steps = 50 if _near(results, sampler=name, steps=50) else results.values("steps")[-1]
     low, usual = (_near(results, sampler=name, steps=steps, guidance=g) for g in (1.0, 7.5))
-    if not (low and usual) or "all" not in low.measures:
+    if not (low and usual) or "everything" not in low.measures:
         return None
-    difference = paired(usual, low, lambda p: p.measures["all"])
+    difference = paired(usual, low, lambda p: p.measures["everything"])
     return verdict(difference), f"right pictures at guidance 7.5 minus 1 ({name}, {steps} steps): {difference}"
 
 
@@ -314,10 +313,10 @@ def _much_guidance(results: Results) -> tuple[str, str] | None:
 
 def _best_setting(results: Results) -> tuple[str, str] | None:
     found, theirs = best(results), _near(results, sampler="dpmpp_2m", steps=50)
-    if found is None or theirs is None or "all" not in theirs.measures:
+    if found is None or theirs is None or "everything" not in theirs.measures:
         return None
     first, rivals = found
-    behind = paired(first, theirs, lambda p: p.measures["all"])
+    behind = paired(first, theirs, lambda p: p.measures["everything"])
     said = "does not hold" if behind.low > 0 else "cannot be told apart"
     return said, (f"most right pictures: {first.setting.label(['model'])} ({first.share()}); it leads theirs by {behind}; "
                   f"{len(rivals)} of {len(results.sets) - 1} other settings cannot be told from the best")
@@ -374,7 +373,7 @@ def quality_chart(results: Results, against: str, guidance: float) -> Any | None
                         key=lambda p: p.setting.steps)
         if len(points) > 1:
             lines.append((name, points))
-    if not lines or not all("all" in p.measures for _, points in lines for p in points):
+    if not lines or not all("everything" in p.measures for _, points in lines for p in points):
         return None
     figure, axes = _figure()
     for name, points in lines:
@@ -397,7 +396,7 @@ def guidance_chart(results: Results, sampler: str, steps: int) -> Any | None:
     """Right pictures against variety, one point for each guidance scale."""
     points = sorted(results.select(sampler=sampler, steps=steps, vae="", text_encoder="", engine="course"),
                     key=lambda p: p.setting.guidance)
-    points = [p for p in points if p.spread is not None and "all" in p.measures]
+    points = [p for p in points if p.spread is not None and "everything" in p.measures]
     if len(points) < 2:
         return None
     figure, axes = _figure(height=3.2)
@@ -412,15 +411,15 @@ def guidance_chart(results: Results, sampler: str, steps: int) -> Any | None:
     return figure
 
 
-def svg(figure: Any) -> str:
-    """The figure as SVG text to put into a page; its ink takes the page's text colour."""
+def svg(figure: Any, ink: str = "currentColor") -> str:
+    """The figure as SVG text to put into a page; its ink takes the page's text colour, or the one given."""
     import matplotlib
 
     buffer = io.StringIO()
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "course"}):
         figure.savefig(buffer, format="svg", metadata={"Date": None})
     text = buffer.getvalue()
-    return text[text.index("<svg") :].replace(INK, "currentColor")
+    return text[text.index("<svg") :].replace(INK, ink)
 
 
 # ------------------------------------------------------------------------------------------------ picture grids
@@ -556,9 +555,9 @@ def _part_section(results: Results, part: str, title: str) -> Section:
     for other in [value for value in results.values(part) if value]:
         for theirs in results.select(**{part: other}):
             own = results.sets.get(theirs.setting._replace(**{part: ""}))
-            if own is not None and "all" in own.measures:
+            if own is not None and "everything" in own.measures:
                 table.append([other, theirs.setting.label(["model", "vae", "text_encoder"]), str(theirs.share()),
-                              str(paired(own, theirs, lambda p: p.measures["all"])),
+                              str(paired(own, theirs, lambda p: p.measures["everything"])),
                               f"{results.distances.get(theirs.setting, float('nan')):.2f}"])
     pair = results.select(**{part: results.values(part)[-1]})[0].pairs[0]
     setting = results.select(**{part: results.values(part)[-1]})[0].setting
@@ -595,7 +594,13 @@ def write(folder: str | os.PathLike[str], progress: bool = True) -> tuple[Path, 
 
 
 def write_pages(results: Results, out: Path) -> tuple[Path, Path]:
-    """Write report.html (self-contained) and report.md (its pictures in report/) from measured results."""
+    """Write report.html (self-contained), report.md and the numbers behind both (settings.csv, claims.csv) from measured results.
+
+    The charts and pictures of report.md lie in report/, each named by the heading it stands under.
+    """
+    import csv
+    import re
+
     import jinja2
 
     from course.pictures import save_picture, write_whole
@@ -605,18 +610,24 @@ def write_pages(results: Results, out: Path) -> tuple[Path, Path]:
     page = template.render(title=f"Sweep report: {out.resolve().name}", sections=content, svg=svg, png=_data_url)
     html = write_whole(out / "report.html", lambda file: file.write_text(page, encoding="utf-8"))
     lines = [f"# Sweep report: {out.resolve().name}", ""]
-    for number, section in enumerate(content, start=1):
+    for section in content:
         lines += [f"## {section.title}", "", section.text, ""]
         if section.table:
             lines += [*_markdown_table(section.table), ""]
-        for kind, thing in (("chart", section.chart), ("picture", section.picture)):
-            if thing is not None:
-                name = f"report/{number:02d}-{kind}.png"
-                if kind == "chart":
-                    write_whole(out / name, lambda file, thing=thing: thing.savefig(file, dpi=110, facecolor="white"))
-                else:
-                    save_picture(thing, out / name)
-                lines += [f"![{section.alt}]({name})", ""]
+        name = "report/" + re.sub(r"\W+", "-", section.title.lower()).strip("-")
+        if section.chart is not None:
+            drawing = svg(section.chart, ink=INK)
+            write_whole(out / f"{name}.svg", lambda file, drawing=drawing: file.write_text(drawing, encoding="utf-8"))
+            lines += [f"![{section.alt}]({name}.svg)", ""]
+        if section.picture is not None:
+            save_picture(section.picture, out / f"{name}.png")
+            lines += [f"![{section.alt}]({name}.png)", ""]
+    for name, table in (("settings", _table(results).table), ("claims", [Claim._fields, *claims(results)])):
+        def put(file: Path, table: Any = table) -> None:
+            with file.open("w", encoding="utf-8", newline="") as opened:
+                csv.writer(opened, lineterminator="\n").writerows(table)
+
+        write_whole(out / f"{name}.csv", put)
     text = "\n".join(lines)
     return html, write_whole(out / "report.md", lambda file: file.write_text(text, encoding="utf-8"))
 

@@ -173,12 +173,12 @@ def cite(folder: str | os.PathLike[str], file: str | os.PathLike[str] = "exercis
         if pictures is None:
             raise ValueError(f"{folder} has no pictures with {setting.label()}; sweep them first: course sweep --out {folder} "
                              f"--sampler {setting.sampler} --steps {setting.steps} --guidance {setting.guidance:g} --scenes 24")
-        if "all" not in pictures.measures:
+        if "everything" not in pictures.measures:
             raise ValueError("the claims are checked on the emoji model, and these are other pictures")
         for i, (prompt, seed) in enumerate(pictures.pairs[:24]):
             with Image.open(pictures.files[i]) as picture:
                 small = thumbnail(picture)
-            numbers = [int(pictures.measures["all"][i]), *(f"{pictures.measures[name][i]:.4f}" for name in MEASURES[1:])]
+            numbers = [int(pictures.measures["everything"][i]), *(f"{pictures.measures[name][i]:.4f}" for name in MEASURES[1:])]
             writer.writerow([setting.sampler, setting.steps, f"{setting.guidance:g}", prompt, seed, *numbers, small])
             count += 1
     block = re.compile(r"(^```csv ch11\.rows[ \t]*\n).*?(^```[ \t]*$)", re.M | re.S)
@@ -231,7 +231,7 @@ def render_again(rows: Sequence[Cited]) -> list[Cited]:
                                schedule=parts.scheduler.config, progress=False)
         array = as_array(picture)
         said, _ = judge_emoji(array, [row.prompt])
-        measures = {"right": float(said["all"][0]), "saturation": float(saturation(array)[0]),
+        measures = {"right": float(said["everything"][0]), "saturation": float(saturation(array)[0]),
                     "sharpness": float(sharpness(array)[0]), "clipped": float(clipped(array)[0])}
         again.append(row._replace(measures=measures, thumbnail=thumbnail(picture[0])))
     return again

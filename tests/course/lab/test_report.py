@@ -3,6 +3,7 @@
 import csv
 import random
 import re
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -112,9 +113,19 @@ def test_pages(results, tmp_path):
     for word in ("Heun", "does not hold", "cannot be told apart", "model calls"):
         assert word in page
         assert word in text
-    for name in re.findall(r"\]\((report/[^)]+)\)", text):
-        with Image.open(tmp_path / name) as picture:
-            assert min(picture.size) > 20
+    for name in (names := re.findall(r"\]\((report/[^)]+)\)", text)):
+        if name.endswith(".svg"):
+            assert ElementTree.parse(tmp_path / name).getroot().tag.endswith("svg")
+        else:
+            with Image.open(tmp_path / name) as picture:
+                assert min(picture.size) > 20
+    assert {"report/quality-at-equal-steps.svg", "report/samplers-and-steps.png"} < set(names)
+    with (tmp_path / "settings.csv").open(newline="") as file:
+        numbers = list(csv.DictReader(file))
+    assert len(numbers) == len(results.sets)
+    assert {row["model calls"] for row in numbers} >= {"5", "9", "99", "101"}
+    with (tmp_path / "claims.csv").open(newline="") as file:
+        assert [tuple(row.values()) for row in csv.DictReader(file)] == [tuple(claim) for claim in report.claims(results)]
     again, _ = report.write_pages(results, tmp_path)
     assert again.read_text() == page, "the same results must give the same page"
 
