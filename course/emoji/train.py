@@ -268,8 +268,10 @@ def train(out: Path = Path("runs/emoji"), weights: Path | None = None, stages: S
     if threads:
         torch.set_num_threads(threads)
     whole = sum(SHARES[s] for s in stages)
-    if from_shipped:
+    accelerator = Accelerator()
+    if from_shipped and accelerator.is_main_process:
         unpack(out)
+    accelerator.wait_for_everyone()
 
     def budget(stage: str) -> dict:
         share = None if minutes is None else minutes * SHARES[stage] / whole
@@ -282,18 +284,21 @@ def train(out: Path = Path("runs/emoji"), weights: Path | None = None, stages: S
         if stage == "autoencoder":
             records[stage] = train_autoencoder(out, **budget(stage))
         elif stage == "denoiser":
-            tokenizer = write_clip_tokenizer(out / "tokenizer")
+            with accelerator.main_process_first():
+                tokenizer = write_clip_tokenizer(out / "tokenizer")
             records[stage] = train_denoiser(out, _autoencoder(out), tokenizer, **budget(stage))
         elif stage == "probe":
             records[stage] = train_probe(out, **budget(stage))[1]
         elif stage == "tiny":
             records[stage] = train_tiny(out, _autoencoder(out), **budget(stage))
         else:
-            _, text_encoder, tokenizer = _denoiser(out)
-            bert_tokenizer = write_bert_tokenizer(out / "tokenizer_bert")
+            with accelerator.main_process_first():
+                _, text_encoder, tokenizer = _denoiser(out)
+                bert_tokenizer = write_bert_tokenizer(out / "tokenizer_bert")
             records[stage] = train_bert(out, text_encoder, tokenizer, bert_tokenizer, **budget(stage))
-        (out / "records.json").write_text(json.dumps(records, indent=2) + "\n")
-    if all((out / stage / "checkpoint.pt").exists() for stage in STAGES):
+        if accelerator.is_main_process:
+            (out / "records.json").write_text(json.dumps(records, indent=2) + "\n")
+    if accelerator.is_main_process and all((out / stage / "checkpoint.pt").exists() for stage in STAGES):
         export(out, weights or out / "weights")
 
 

@@ -182,6 +182,7 @@ def fit(stage: str, modules: dict[str, nn.Module], loss: Callable[[int, Random],
         signal.signal(signal.SIGTERM, previous)
         bar.close()
         save()
+    accelerator.wait_for_everyone()                 # the next stage reads the checkpoint
     for m, module in modules.items():
         module.load_state_dict(average[m])
         module.eval()

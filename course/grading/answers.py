@@ -13,7 +13,7 @@ import re
 
 from course.grading.errors import CheckFailed
 
-MAX_ANSWER = 20_000          # characters; a page of mathematics has about 3000
+MAX_ANSWER = 40_000          # characters; a page of mathematics has about 3000, the rows under a write-up up to 24,000
 _FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})\s*(.*)$")
 
 

@@ -588,6 +588,24 @@ def _table(results: Results) -> Section:
     return Section("Every setting", f"All numbers behind this page.{note}", rows)
 
 
+def numbers(results: Results) -> list[dict[str, Any]]:
+    """What was measured on each setting, one row each; empty where it cannot be told."""
+    rows = []
+    for setting, p in results.sets.items():
+        right, known = p.share(), results.reference is not None and p.features is not None
+        rows.append({
+            **setting._asdict(), "model_calls": p.model_calls, "seconds": round(p.seconds.mean(), 4), "pictures": len(p.pairs),
+            **{name: "" if right is None else round(getattr(right, of), 4)
+               for name, of in (("right", "value"), ("right_low", "low"), ("right_high", "high"))},
+            **{name: round(p.measures[name].mean(), 4) if name in p.measures else "" for name in ADHERENCE[:-1]},
+            "frechet": round(results.distances[setting], 3) if setting in results.distances else "",
+            "kernel": round(kernel_distance(p.features, results.reference), 4) if known else "",     # type: ignore[arg-type]
+            "variety": "" if p.spread is None else round(p.spread, 3),
+            **{name: round(p.measures[name].mean(), 4) for name in ("saturation", "sharpness", "clipped")},
+        })
+    return rows
+
+
 def write(folder: str | os.PathLike[str], progress: bool = True) -> tuple[Path, Path]:
     """Measure `folder` and write report.html and report.md into it; -> their paths. Files are written whole or not at all."""
     return write_pages(measure(folder, progress), Path(folder))
@@ -622,10 +640,12 @@ def write_pages(results: Results, out: Path) -> tuple[Path, Path]:
         if section.picture is not None:
             save_picture(section.picture, out / f"{name}.png")
             lines += [f"![{section.alt}]({name}.png)", ""]
-    for name, table in (("settings", _table(results).table), ("claims", [Claim._fields, *claims(results)])):
-        def put(file: Path, table: Any = table) -> None:
+    for name, rows in (("settings", numbers(results)), ("claims", [claim._asdict() for claim in claims(results)])):
+        def put(file: Path, rows: Any = rows) -> None:
             with file.open("w", encoding="utf-8", newline="") as opened:
-                csv.writer(opened, lineterminator="\n").writerows(table)
+                writer = csv.DictWriter(opened, rows[0], lineterminator="\n")
+                writer.writeheader()
+                writer.writerows(rows)
 
         write_whole(out / f"{name}.csv", put)
     text = "\n".join(lines)

@@ -23,6 +23,7 @@ from course.emoji.data import (
     caption,
     draw,
     draw_batch,
+    mistaken,
     parse,
     place,
     random_scene,
@@ -125,6 +126,20 @@ def test_a_caption_is_a_string():
 def test_impossible_scenes_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         Scene(**arguments)
+
+
+def test_a_mistaken_caption_has_one_thing_wrong():
+    rng, wrong = Random(5), Counter()
+    for _ in range(3000):
+        scene = random_scene(rng)
+        other = mistaken(scene, rng)
+        differences = {f for f in ("objects", "relation", "colour", "size") if getattr(scene, f) != getattr(other, f)}
+        assert len(differences) == 1
+        assert sum(a != b for a, b in zip(scene.objects, other.objects, strict=True)) == ("objects" in differences)
+        assert other.objects not in HELD_OUT_PAIRS
+        wrong[differences.pop(), len(scene.objects)] += 1
+    assert set(wrong) == {("objects", 1), ("objects", 2), ("colour", 1), ("colour", 2), ("size", 1), ("relation", 2)}
+    assert all(count > 200 for count in wrong.values())
 
 
 def test_a_picture_shows_what_the_scene_says():

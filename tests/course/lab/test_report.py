@@ -123,7 +123,10 @@ def test_pages(results, tmp_path):
     with (tmp_path / "settings.csv").open(newline="") as file:
         numbers = list(csv.DictReader(file))
     assert len(numbers) == len(results.sets)
-    assert {row["model calls"] for row in numbers} >= {"5", "9", "99", "101"}
+    assert {row["model_calls"] for row in numbers} >= {"5", "9", "99", "101"}
+    good = next(row for row in numbers if (row["sampler"], row["steps"]) == ("ddim", "50"))
+    assert float(good["right_low"]) < float(good["right"]) <= float(good["right_high"])
+    assert float(good["frechet"]) > 0
     with (tmp_path / "claims.csv").open(newline="") as file:
         assert [tuple(row.values()) for row in csv.DictReader(file)] == [tuple(claim) for claim in report.claims(results)]
     again, _ = report.write_pages(results, tmp_path)
