@@ -38,6 +38,13 @@ def render_to_files(prompt: str, model: str, sampler: str, engine: str, compare:
         raise ValueError("--trace shows what the course's sampler does; leave out --engine diffusers")
     quiet_libraries()
     components = load_components(model, device=device, dtype=dtype)
+    if model == "emoji" and prompt:
+        from course.emoji.data import parse
+
+        try:
+            parse(prompt)
+        except ValueError as reason:
+            print(f"note: outside what the emoji model has learned, so it will draw something else: {reason}")
     prompts = [prompt] * len(seeds)
     options: dict[str, Any] = {"guidance_scale": guidance, "height": height, "width": width, "negative_prompt": negative}
     about = {"prompt": prompt, "negative": negative, "model": model, "sampler": sampler, "steps": steps, "guidance": guidance}

@@ -51,3 +51,14 @@ def test_the_parts_to_swap_in(shipped):
     assert type(bert.text_encoder).__name__ == "BertModel"
     read = np.asarray(render_image(PROMPT, *bert[:4], "dpmpp_2m", num_steps=10, seed=1, progress=False)[0], dtype=int)
     assert read.std() > 10
+
+
+@pytest.mark.parametrize(("prompt", "said"), [("a beer on a white background", "did you mean 'bear'"), (PROMPT, None), ("", None)])
+def test_a_prompt_outside_its_world_is_drawn_and_said_so(tmp_path, capsys, prompt, said):
+    from course.render import render_to_files
+
+    render_to_files(prompt, "emoji", "ddim", "course", False, 1, 1.0, "", [1], None, None, "cpu", "auto", tmp_path / "a.png", None)
+    assert (tmp_path / "a.png").exists()
+    output = capsys.readouterr().out
+    assert ("outside what the emoji model has learned" in output) == (said is not None)
+    assert (said or "") in output
