@@ -207,7 +207,7 @@ def cite(folder: str | os.PathLike[str], file: str | os.PathLike[str] = "exercis
         if pictures is None:
             raise ValueError(f"{folder} has no pictures with {setting.label()}; sweep them first: course sweep --out {folder} "
                              f"--sampler {setting.sampler} --steps {setting.steps} --guidance {setting.guidance:g} --scenes 12")
-        if "all" not in pictures.measures:
+        if "everything" not in pictures.measures:
             raise ValueError("the claims are checked on the emoji model, and these are other pictures")
     halves = {row["dtype"] for row in results.rows} - {"float32"}
     if halves:
@@ -230,7 +230,7 @@ def cite(folder: str | os.PathLike[str], file: str | os.PathLike[str] = "exercis
             i = pictures.pairs.index(pair)
             with Image.open(pictures.files[i]) as picture:
                 small = thumbnail(picture)
-            numbers = [int(pictures.measures["all"][i]), *(f"{pictures.measures[name][i]:.4f}" for name in MEASURES[1:])]
+            numbers = [int(pictures.measures["everything"][i]), *(f"{pictures.measures[name][i]:.4f}" for name in MEASURES[1:])]
             writer.writerow([setting.sampler, setting.steps, f"{setting.guidance:g}", *pair, *numbers, small])
     block = re.compile(r"(^```csv ch11\.rows[ \t]*\n).*?(^```[ \t]*$)", re.M | re.S)
     if not block.search(text):
@@ -328,7 +328,7 @@ def render_again(rows: Sequence[Cited]) -> list[Cited]:
         array = as_array(picture)
         three = np.concatenate([array, array - 1 / 255, array + 1 / 255]).clip(0, 1)
         said, _ = judge_emoji(three, [row.prompt] * 3)
-        measures = {"right": float(said["all"].mean()), "saturation": float(saturation(array)[0]),
+        measures = {"right": float(said["everything"].mean()), "saturation": float(saturation(array)[0]),
                     "sharpness": float(sharpness(array)[0]), "clipped": float(clipped(array)[0])}
         again.append(row._replace(measures=measures, thumbnail=thumbnail(picture[0])))
     return again
