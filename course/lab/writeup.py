@@ -35,7 +35,7 @@ import numpy as np
 from PIL import Image
 
 from course.lab.metrics import Interval, bootstrap
-from course.lab.sweep import Setting, check
+from course.lab.sweep import Setting, check, read_rows, setting_of
 
 ABOUT = ("sampler", "steps", "guidance")
 MEASURES = ("right", "saturation", "sharpness", "clipped")
@@ -118,6 +118,9 @@ def _read_claim(about: str, table: Any) -> Claim:
         raise ValueError(f"{where}: {error}") from error
     if better == worse:
         raise ValueError(f"{where} compares {_short(table['better'])} with itself")
+    if table["measure"] == "right" and by[1] <= 0:
+        raise ValueError(f"{where} calls {_short(table['better'])} better and says that its pictures are right less often; exchange "
+                         "the two sides")
     return Claim(about, better, worse, table["measure"], (float(by[0]), float(by[1])))
 
 
@@ -189,10 +192,9 @@ def cite(folder: str | os.PathLike[str], file: str | os.PathLike[str] = "exercis
     """
     from course.grading.answers import read_answers
     from course.grading.errors import CheckFailed
-    from course.lab.report import measure
     from course.pictures import write_whole
 
-    file = Path(file)
+    folder, file = Path(folder), Path(file)
     text = file.read_text(encoding="utf-8")
     try:
         answer = read_answers(text, file.name).get("ch11.writeup", "")
@@ -201,37 +203,33 @@ def cite(folder: str | os.PathLike[str], file: str | os.PathLike[str] = "exercis
     if not answer:
         raise ValueError(f"{file} has no claims yet: fill in its block ```toml ch11.writeup first")
     wanted = list(dict.fromkeys(side for claim in read_claims(answer) for side in (claim.better, claim.worse)))
-    results = measure(folder)
-    for setting in wanted:
-        pictures = results.sets.get(setting)
-        if pictures is None:
-            raise ValueError(f"{folder} has no pictures with {setting.label()}; sweep them first: course sweep --out {folder} "
-                             f"--sampler {setting.sampler} --steps {setting.steps} --guidance {setting.guidance:g} --scenes 12")
-        if "everything" not in pictures.measures:
-            raise ValueError("the claims are checked on the emoji model, and these are other pictures")
-    halves = {row["dtype"] for row in results.rows} - {"float32"}
-    if halves:
-        raise ValueError(f"{folder} has pictures rendered in {min(halves)}, and they are checked in float32, which gives others; "
-                         "sweep into a new folder with --device cpu")
-    common = set.intersection(*(set(results.sets[setting].pairs) for setting in wanted))
-    order = list(dict.fromkeys((row["prompt"], int(row["seed"])) for row in results.rows))
+    pictures: dict[Setting, dict[tuple[str, int], dict[str, str]]] = {setting: {} for setting in wanted}
+    for row in read_rows(folder):
+        if (setting := setting_of(row)) in pictures:
+            pictures[setting][row["prompt"], int(row["seed"])] = row
+    for setting, rows in pictures.items():
+        if not rows:
+            raise ValueError(f"{folder} has no pictures with {setting.label()}; sweep them first: course sweep --out {folder} --device "
+                             f"cpu --sampler {setting.sampler} --steps {setting.steps} --guidance {setting.guidance:g} --scenes 12")
+        if halves := {row["dtype"] for row in rows.values()} - {"float32"}:
+            raise ValueError(f"{folder} has pictures in {min(halves)}, and they are checked in float32, which gives others; sweep into "
+                             "a new folder with --device cpu")
+    order = list(pictures[wanted[0]])
     seeds = list(dict.fromkeys(seed for _, seed in order))[:MOST]
     prompts = [prompt for prompt in dict.fromkeys(prompt for prompt, _ in order)
-               if all((prompt, seed) in common for seed in seeds)][:MOST // len(seeds)]
+               if all((prompt, seed) in rows for seed in seeds for rows in pictures.values())][:MOST // len(seeds)]
     if len(prompts) * len(seeds) < FEWEST:
-        raise ValueError(f"{folder} has {len(prompts)} prompts with all of its {len(seeds)} seeds in all settings of the claims; "
-                         f"{FEWEST} pictures of each are needed at least")
+        raise ValueError(f"{folder} has {len(prompts)} prompts with the same {len(seeds)} seeds in all settings of the claims, and "
+                         f"{FEWEST} pictures of each setting are needed; sweep all of them with the same --scenes 12")
     lines = io.StringIO()
     writer = csv.writer(lines, lineterminator="\n")
     writer.writerow(COLUMNS)
     for setting in wanted:
-        pictures = results.sets[setting]
-        for pair in ((prompt, seed) for prompt in prompts for seed in seeds):
-            i = pictures.pairs.index(pair)
-            with Image.open(pictures.files[i]) as picture:
-                small = thumbnail(picture)
-            numbers = [int(pictures.measures["everything"][i]), *(f"{pictures.measures[name][i]:.4f}" for name in MEASURES[1:])]
-            writer.writerow([setting.sampler, setting.steps, f"{setting.guidance:g}", *pair, *numbers, small])
+        for prompt, seed in itertools.product(prompts, seeds):
+            with Image.open(folder / pictures[setting][prompt, seed]["picture"]) as picture:
+                measures = measured(picture, prompt)
+                numbers = [int(measures["right"]), *(f"{measures[name]:.4f}" for name in MEASURES[1:])]
+                writer.writerow([setting.sampler, setting.steps, f"{setting.guidance:g}", prompt, seed, *numbers, thumbnail(picture)])
     block = re.compile(r"(^```csv ch11\.rows[ \t]*\n).*?(^```[ \t]*$)", re.M | re.S)
     if not block.search(text):
         raise ValueError(f"{file} has lost its block ```csv ch11.rows; put it back (an empty one will do)")
@@ -309,28 +307,33 @@ def sample(claims: Sequence[Claim], rows: Sequence[Cited], seed: int) -> list[Ci
     return list({(row.setting, row.prompt, row.seed): row for row in chosen}.values())
 
 
-def render_again(rows: Sequence[Cited]) -> list[Cited]:
-    """The same rows, rendered and measured here with the shipped model.
+def measured(picture: Image.Image, prompt: str, wavering: bool = False) -> dict[str, float]:
+    """The MEASURES of one picture.
 
-    Rounding can tip the probe's verdict on a picture at the border. So "right" is the mean of three verdicts, on the picture and
-    with every value one level of 255 darker and lighter: 0 or 1 where the probe is sure.
+    Rounding can tip the probe's verdict on a picture at the border. With `wavering`, "right" is the mean of three verdicts, on the
+    picture and with every value one level of 255 darker and lighter: 0 or 1 where the probe is sure.
     """
     from course.lab.metrics import as_array, clipped, saturation, sharpness
     from course.lab.report import judge_emoji
+
+    array = as_array([picture])                                                           # (1, H, W, 3)
+    judged = np.concatenate([array, array - 1 / 255, array + 1 / 255]).clip(0, 1) if wavering else array
+    said, _ = judge_emoji(judged, [prompt] * len(judged))
+    return {"right": float(said["everything"].mean()), "saturation": float(saturation(array)[0]),
+            "sharpness": float(sharpness(array)[0]), "clipped": float(clipped(array)[0])}
+
+
+def render_again(rows: Sequence[Cited]) -> list[Cited]:
+    """The same rows, rendered and measured here with the shipped model."""
     from course.lab.sweep import components
     from course.stable_diffusion import render_image
 
     parts, again = components("emoji", "", "", "cpu"), []
     for row in rows:
-        picture = render_image(row.prompt, parts.vae, parts.unet, parts.tokenizer, parts.text_encoder, row.setting.sampler,
-                               guidance_scale=row.setting.guidance, num_steps=row.setting.steps, seed=[row.seed],
-                               schedule=parts.scheduler.config, progress=False)
-        array = as_array(picture)
-        three = np.concatenate([array, array - 1 / 255, array + 1 / 255]).clip(0, 1)
-        said, _ = judge_emoji(three, [row.prompt] * 3)
-        measures = {"right": float(said["everything"].mean()), "saturation": float(saturation(array)[0]),
-                    "sharpness": float(sharpness(array)[0]), "clipped": float(clipped(array)[0])}
-        again.append(row._replace(measures=measures, thumbnail=thumbnail(picture[0])))
+        (picture,) = render_image(row.prompt, parts.vae, parts.unet, parts.tokenizer, parts.text_encoder, row.setting.sampler,
+                                  guidance_scale=row.setting.guidance, num_steps=row.setting.steps, seed=[row.seed],
+                                  schedule=parts.scheduler.config, progress=False)
+        again.append(row._replace(measures=measured(picture, row.prompt, wavering=True), thumbnail=thumbnail(picture)))
     return again
 
 

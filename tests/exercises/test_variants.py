@@ -2,10 +2,12 @@
 
 `variants/first` and `variants/second` hold two differently written solutions of every exercise. `variants/wrong` holds
 mistakes: each is one edit of the first solution (or a whole written answer) and the words its feedback must contain.
+Write-ups cite pictures of the model that ships, so `variants/ch11_writeup.py` makes theirs when the tests run.
 """
 
 import ast
 import re
+import shutil
 import tomllib
 from pathlib import Path
 
@@ -14,13 +16,14 @@ import pytest
 from course.grading.answers import read_answers
 from course.grading.manifest import load_tasks
 from course.grading.run import load_checks, run_task
-from course.grading.student import DirectStudent
+from course.grading.student import DirectStudent, load
 
 HERE = Path(__file__).parent
 VARIANTS = HERE / "variants"
 EXERCISES = HERE.parent.parent / "exercises"
 TASKS = load_tasks(HERE)
 LEAST_MISTAKES = 5
+writeups = load(VARIANTS / "ch11_writeup.py")
 
 
 def verdict(task_id: str, folder: Path, seed: int = 0) -> str | None:
@@ -50,9 +53,25 @@ def mistakes() -> dict[str, list[dict]]:
             for task_id, entries in tomllib.loads(path.read_text()).items()}
 
 
-def planted(task_id: str, mistake: dict, folder: Path) -> None:
+@pytest.fixture(scope="session")
+def made(tmp_path_factory):
+    """(a folder like VARIANTS with the right write-ups, the claims of the first, its rows)."""
+    folder = tmp_path_factory.mktemp("writeups")
+    return folder, *writeups.make(folder)
+
+
+def right(task_id: str, variant: str, request) -> Path:
+    """The folder with a right variant of the task."""
+    return (request.getfixturevalue("made")[0] if task_id == "ch11.writeup" else VARIANTS) / variant
+
+
+def planted(task_id: str, mistake: dict, folder: Path, request) -> None:
     """Write the file with one mistake in it into `folder`."""
-    path = source_of(task_id, VARIANTS / "first")
+    path = source_of(task_id, right(task_id, "first", request))
+    if "edit" in mistake:
+        _, *first = request.getfixturevalue("made")
+        (folder / path.name).write_text(writeups.wrong(*first, mistake["edit"]))
+        return
     text = path.read_text()
     if "answer" in mistake:
         block = re.compile(rf"(```\w* {re.escape(task_id)}\n).*?(\n```)", re.S)
@@ -63,15 +82,15 @@ def planted(task_id: str, mistake: dict, folder: Path) -> None:
     (folder / path.name).write_text(text)
 
 
-MISTAKES = mistakes()
+MISTAKES = mistakes() | {"ch11.writeup": writeups.WRONG}
 CASES = [pytest.param(task_id, entry, id=f"{task_id}-{i + 1}") for task_id, entries in MISTAKES.items() for i, entry in enumerate(entries)]
 caught: list[bool] = []
 
 
 @pytest.mark.parametrize(("task_id", "mistake"), CASES)
-def test_the_mistake_is_rejected_and_named(task_id, mistake, tmp_path):
-    planted(task_id, mistake, tmp_path)
-    for seed in (0, 1)[:1 if "answer" in mistake else 2]:         # words do not depend on random inputs
+def test_the_mistake_is_rejected_and_named(task_id, mistake, tmp_path, request):
+    planted(task_id, mistake, tmp_path, request)
+    for seed in (0, 1)[:2 if "old" in mistake else 1]:         # words do not depend on random inputs
         feedback = verdict(task_id, tmp_path, seed)
         caught.append(feedback is not None)
         assert feedback is not None, "the mistake passed every check"
@@ -80,10 +99,11 @@ def test_the_mistake_is_rejected_and_named(task_id, mistake, tmp_path):
 
 @pytest.mark.parametrize("variant", ["first", "second"])
 @pytest.mark.parametrize("task_id", TASKS)
-def test_the_right_variant_passes(task_id, variant):
-    path = source_of(task_id, VARIANTS / variant)
+def test_the_right_variant_passes(task_id, variant, request):
+    folder = right(task_id, variant, request)
+    path = source_of(task_id, folder)
     for seed in range(3 if path.suffix == ".py" else 1):
-        assert verdict(task_id, VARIANTS / variant, seed) is None
+        assert verdict(task_id, folder, seed) is None
 
 
 def test_every_task_has_five_mistakes_and_the_share_caught_is_all(capsys):
@@ -158,21 +178,23 @@ def graded(grader, folder: Path) -> dict[str, dict]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("variant", ["first", "second"])
-def test_a_right_variant_gets_all_points_confined(grader, variant):
-    lost = {name: task["feedback"] for name, task in graded(grader, VARIANTS / variant).items() if task["score"] != task["max_score"]}
+def test_a_right_variant_gets_all_points_confined(grader, variant, made, tmp_path):
+    shutil.copytree(VARIANTS / variant, tmp_path / variant)
+    shutil.copy(made[0] / variant / "ch11_writeup.md", tmp_path / variant)
+    lost = {name: task["feedback"] for name, task in graded(grader, tmp_path / variant).items() if task["score"] != task["max_score"]}
     assert not lost
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("chapter", sorted({task.chapter for task in TASKS.values()}))
-def test_the_mistakes_are_rejected_and_named_confined(grader, chapter, tmp_path):
+def test_the_mistakes_are_rejected_and_named_confined(grader, chapter, tmp_path, request):
     missed = {}
     for task_id, entries in MISTAKES.items():
         if TASKS[task_id].chapter == chapter:
             for i, mistake in enumerate(entries):
                 folder = tmp_path / f"{task_id}-{i + 1}"
                 folder.mkdir()
-                planted(task_id, mistake, folder)
+                planted(task_id, mistake, folder, request)
                 task = graded(grader, folder)[task_id]
                 if task["score"] or task["status"] != "failed" or mistake["says"].lower() not in task["feedback"].lower():
                     missed[folder.name] = f"{task['status']}: {task['feedback']}"
