@@ -41,6 +41,7 @@ ABOUT = ("sampler", "steps", "guidance")
 MEASURES = ("right", "saturation", "sharpness", "clipped")
 COLUMNS = ("sampler", "steps", "guidance", "prompt", "seed", *MEASURES, "thumbnail")
 FEWEST, MOST = 12, 24  # pairs of pictures that a claim needs, and that are cited
+LONGEST = 4000         # characters of claims; TOML of hostile length takes minutes to read
 MOST_STEPS = 100       # nobody's claim needs more, and every cited row may be rendered again
 
 
@@ -82,9 +83,11 @@ def alike(first: str, second: str) -> bool:
 
 def read_claims(text: str) -> list[Claim]:
     """The claims in a TOML text. Raises ValueError that names the table and what is wrong or missing in it."""
+    if len(text) > LONGEST:
+        raise ValueError(f"the claims have {len(text)} characters; three tables need some 500, and at most {LONGEST} are read")
     try:
         tables = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"the claims are not TOML: {error}") from error
     missing = [about for about in ABOUT if about not in tables]
     unknown = [name for name in tables if name not in ABOUT]
