@@ -19,6 +19,7 @@ from course.grading.manifest import load_tasks
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+from matplotlib.gridspec import GridSpec
 
 # Mid-contrast colours: at least 3:1 against white and against the dark scheme's slate (WCAG 1.4.11, graphical objects).
 BLUE, ORANGE, GREEN, PURPLE, RED, GREY = "#3b82c4", "#d9730d", "#2f9e58", "#9a62c9", "#dc4a4a", "#808894"
@@ -97,32 +98,57 @@ def _docstring_lines(node: ast.AST, lines: list[str]) -> set[int]:
     return numbers
 
 
-def figure(drawn: plt.Figure, name: str, alt: str, caption: str = "") -> str:
+def figure(drawn: plt.Figure, name: str, alt: str, caption: str = "", stack: bool = False) -> str:
     """The figure as inline SVG in a `<figure>`, its text in the page's own colour, its ids prefixed with `name`.
+
+    A drawing never shrinks below one pixel per point, so that its letters stay readable; on a phone it then scrolls sideways in a
+    box of its own. Panels side by side can be stacked there instead.
 
     Args:
         drawn: a matplotlib figure; it is closed.
         name: unique on the page, letters, digits and hyphens.
         alt: what the picture shows, for those who cannot see it.
         caption: one or two sentences under the picture (HTML; formulas are not rendered in it).
+        stack: draw it once more for phones, one panel below the other.
     """
+    drawings = [f'<div class="drawing">\n{_svg(drawn, name, alt)}\n</div>']
+    if stack:
+        _stack(drawn)
+        drawings.append(f'<div class="drawing stacked" hidden>\n{_svg(drawn, name + "-stacked", alt)}\n</div>')
+    plt.close(drawn)
+    below = f"<figcaption>{caption}</figcaption>" if caption else ""
+    return f'<figure class="computed" id="fig-{name}">\n' + "\n".join(drawings) + f"\n{below}\n</figure>\n"
+
+
+def _svg(drawn: plt.Figure, name: str, alt: str) -> str:
     buffer = io.StringIO()
     with plt.rc_context({"svg.hashsalt": name}):
         drawn.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None, "Creator": None})
-    plt.close(drawn)
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg"):]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.S)
     svg = svg.replace(INK, "currentColor")
     svg = re.sub(r'\bid="', f'id="{name}-', svg)
     svg = svg.replace("url(#", f"url(#{name}-").replace('href="#', f'href="#{name}-')
-    svg = re.sub(r'width="[\d.]+pt" height="[\d.]+pt"', 'style="max-width:100%;height:auto"', svg, count=1)
+    svg = re.sub(r'width="([\d.]+)pt" height="[\d.]+pt"', lambda m: f'style="min-width:{float(m[1]):.0f}px;height:auto"', svg, count=1)
     svg = svg.replace("<svg", f'<svg role="img" aria-label="{html.escape(alt, quote=True)}"', 1)
     svg = re.sub(r' (?:d|x|y)="[^"]*"', lambda m: re.sub(r"(\.\d\d)\d+", r"\1", m[0]), svg)  # a hundredth of a point is enough
     svg = re.sub(r"\n\s*", "\n", svg)  # blank lines and indents would end an HTML block in Markdown
-    svg = re.sub(r"\n+", "\n", svg)
-    below = f"<figcaption>{caption}</figcaption>" if caption else ""
-    return f'<figure class="computed" id="fig-{name}">\n{svg.strip()}\n{below}\n</figure>\n'
+    return re.sub(r"\n+", "\n", svg).strip()
+
+
+def _stack(drawn: plt.Figure, width: float = 4.7) -> None:
+    """Move the panels of a row below each other, as wide as a phone (358 px of 390), each with about the shape it had."""
+    panels = drawn.axes
+    drawn.canvas.draw()
+    shapes = [ax.get_position().height * drawn.get_figheight() / (ax.get_position().width * drawn.get_figwidth()) for ax in panels]
+    heights = [min(max(shape * width, 2.1), 2.9) for shape in shapes]
+    drawn.set_size_inches(width, sum(heights) + 0.5 * len(panels))
+    for ax, cell in zip(panels, GridSpec(len(panels), 1, figure=drawn, height_ratios=heights), strict=True):
+        ax.set_subplotspec(cell)
+        if ax is not panels[0] and panels[0].get_shared_y_axes().joined(panels[0], ax):      # each needs its own labels now
+            ax.tick_params(labelleft=True)
+            ax.set_ylabel(panels[0].get_ylabel())
 
 
 def picture(image, name: str, alt: str, caption: str = "", width: int | None = None) -> str:

@@ -42,4 +42,5 @@ def gap() -> str:
         "and meets the level line log p(x) when q has become the posterior.",
         "One observed x, six possible causes z. As the guess q moves to the posterior, the bound rises until it "
         "touches log p(x). The shaded gap is what this chapter is about.",
+        stack=True,
     )

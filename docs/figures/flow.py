@@ -33,6 +33,7 @@ def score_field() -> str:
         "Data are six spots on a ring. The shade is the density of their noisy versions. The arrows are the score, times "
         "sigma: the direction in which noisy pictures grow more likely. At much noise the arrows point to the middle of all; "
         "at little noise, to the nearest spot.",
+        stack=True,
     )
 
 
@@ -69,6 +70,7 @@ def two_ways_back() -> str:
         "two-ways-back",
         "The same density of two bumps melting into one, twice. Left, seven smooth lines lead from noise to the bumps and "
         "never cross. Right, seven ragged lines start from the same places and end in either bump.",
-        "Seven starting points, two ways back to the data, through the same density. On the left each start has one fate. On "
-        "the right the dice decide again at every step. As crowds, both fill the same density at every time.",
+        "Seven starting points, two ways back to the data, through the same density. By the ODE each start has one fate. By "
+        "the SDE the dice decide again at every step. As crowds, both fill the same density at every time.",
+        stack=True,
     )

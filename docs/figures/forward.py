@@ -89,6 +89,7 @@ def schedules() -> str:
         "cosine last. Right: the log signal-to-noise ratio falls from about 9 to minus 10 or, for scaled linear, to minus 5.",
         "Three schedules in use. They agree on the ends, more or less, and differ in where they spend their time. "
         "Stable Diffusion's stops early: at its last step a little of the picture is left.",
+        stack=True,
     )
 
 
@@ -113,6 +114,7 @@ def bayes() -> str:
         "normalised product is narrower and lies between them.",
         "Two pieces of evidence about the value at time 200, each a bell curve, and their product, a narrower one. "
         "It lies nearer to the sharper of the two.",
+        stack=True,
     )
 
 

@@ -146,8 +146,9 @@ def clocks() -> str:
         "Left: three entries of the time embedding against t, one oscillating fast, one slowly, one hardly. "
         "Right: the similarity of embeddings "
         "peaks where the times agree and falls off on both sides.",
-        "The time as 320 numbers. Left: three of them, fast to slow, like the hands of a clock. Right: near "
+        "The time as 320 numbers. First: three of them, fast to slow, like the hands of a clock. Second: near "
         "times have similar embeddings.",
+        stack=True,
     )
 
 

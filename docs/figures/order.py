@@ -75,4 +75,5 @@ def convergence() -> str:
         "falls fastest, then pndm and heun, which flattens. ddim, euler and dpmpp_2m fall along the line of order one.",
         "Each sampler against the exact solution, Stable Diffusion's schedule, measured while this page was built. The dotted "
         "lines show how errors of order one and two fall.",
+        stack=True,
     )

@@ -35,6 +35,7 @@ def steps_back() -> str:
         "200 steps back it is lopsided. All the way back it has two separate peaks, and the normal curve fits neither.",
         "Standing at time 400, at a point between the two bumps: where was this picture earlier? After a small step back the "
         "answer is nearly normal. After a large one it is not: the picture came from one bump or from the other.",
+        stack=True,
     )
 
 
@@ -65,6 +66,7 @@ def weights() -> str:
         "far above. The one of v starts near a tenth and joins the one of x0.",
         "The same network, four losses: how much each cares about an error of the predicted noise at time t (linear schedule "
         "of DDPM; each curve is set to 1 at t = 500).",
+        stack=True,
     )
 
 

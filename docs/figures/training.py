@@ -108,7 +108,8 @@ def before_and_after() -> str:
         "exact denoiser. Middle and right: six spots of points, of the data and of the network. They look alike, "
         "with a few stray points among the samples.",
         "A small network learns the ring. It seems to stop learning early, but its loss has come down to what even the exact "
-        "denoiser pays (dashed). Right: its samples beside the data.",
+        "denoiser pays (dashed). Beside it: the data and its samples.",
+        stack=True,
     )
 
 
@@ -126,4 +127,5 @@ def errors_by_time() -> str:
         "Error of the predicted noise against time, both logarithmic, four curves. All fall with time. The one of x0 is by far "
         "the worst at small times and among the best at large ones, with v. Simple and min-SNR level off there.",
         "The same network, data and number of steps; four losses. Plotted is the distance to the exact answer.",
+        stack=True,
     )

@@ -8,7 +8,7 @@
     label(".md-annotation__index", "Note");
     document.querySelectorAll(".md-code__nav").forEach((nav, i) => nav.setAttribute("aria-label", `Listing ${i + 1}`));
     label(".md-code__button", "Copy this listing");
-    document.querySelectorAll(".katex-display, .md-typeset__scrollwrap, .md-typeset pre > code, .md-typeset pre").forEach((box) => {
+    document.querySelectorAll(".katex-display, .drawing, .md-typeset__scrollwrap, .md-typeset pre > code, .md-typeset pre").forEach((box) => {
       if (box.scrollWidth <= box.clientWidth + 1) return;
       box.tabIndex = 0;
       box.setAttribute("role", "group");
