@@ -22,28 +22,46 @@ def read_answers(text: str, name: str = "the answer file") -> dict[str, str]:
 
     Raises CheckFailed("unreadable") for an unclosed block, an id used twice, or an answer above MAX_ANSWER characters.
     """
+    answers, problems = _blocks(text, name)
+    for problem in problems.values():
+        raise CheckFailed("unreadable", problem)
+    return answers
+
+
+def read_answer(text: str, identity: str, name: str = "the answer file") -> str:
+    """One answer, "" if it is empty or missing. Raises CheckFailed("unreadable") for what is wrong with its own block."""
+    answers, problems = _blocks(text, name)
+    if identity in problems:
+        raise CheckFailed("unreadable", problems[identity])
+    return answers.get(identity, "")
+
+
+def _blocks(text: str, name: str) -> tuple[dict[str, str], dict[str, str]]:
+    """The answers and what is wrong, each by id."""
     answers: dict[str, str] = {}
+    problems: dict[str, str] = {}
     fence = identity = None
     start, lines = 0, []
     for number, line in enumerate(text.splitlines(), 1):
         match = _FENCE.match(line)
-        if fence is None:
-            if match and (ids := re.findall(r"ch\d\d\.\w+", match[2])):
-                fence, identity, start, lines = match[1], ids[0], number, []
-            elif match:
-                fence, identity, start, lines = match[1], None, number, []
+        ids = re.findall(r"ch\d\d\.\w+", match[2]) if match else []
+        if fence is None or (identity is not None and ids):
+            if fence is not None:          # the next answer begins, so this one was not ended
+                problems[str(identity)] = f"{name}, line {start}: the block {identity} is not closed; end it with {fence}"
+            if match:
+                fence, identity, start, lines = match[1], (ids[0] if ids else None), number, []
         elif match and not match[2] and match[1].startswith(fence):
             if identity is not None:
-                if identity in answers:
-                    raise CheckFailed("unreadable", f"{name}, line {start}: the id {identity} is used twice")
                 answer = "\n".join(lines).strip()
-                if len(answer) > MAX_ANSWER:
-                    raise CheckFailed("unreadable", f"{name}: the answer {identity} has {len(answer)} characters; "
-                                                    f"at most {MAX_ANSWER} are read")
+                if identity in answers:
+                    problems[identity] = f"{name}, line {start}: the id {identity} is used twice"
+                elif len(answer) > MAX_ANSWER:
+                    problems[identity] = (f"{name}: the answer {identity} has {len(answer)} characters; "
+                                          f"at most {MAX_ANSWER} are read")
                 answers[identity] = answer
             fence = None
         elif not line.lstrip().startswith("%"):
             lines.append(line)
     if fence is not None and identity is not None:
-        raise CheckFailed("unreadable", f"{name}, line {start}: the block {identity} is not closed; end it with {fence}")
-    return answers
+        problems[identity] = f"{name}, line {start}: the block {identity} is not closed; end it with {fence}"
+    return answers, problems

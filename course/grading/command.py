@@ -36,6 +36,7 @@ def grade(paths: list[Path], format: str, out: Path | None, jobs: int, seed: int
         say(f"course grade: there is no manifest chNN_topic.toml in {folder}; say where the checks are with --checks DIR")
         return 2
     options = Options(seed, str(folder), accepted)
+    os.environ["PYTHONSAFEPATH"] = "1"          # no process started here imports from the current folder, a student's perhaps
     several = len(paths) > 1 or (out is not None and out.is_dir())
     if several and out is not None and out.exists() and not out.is_dir():
         say(f"course grade: {out} is a file; several submissions need a folder")

@@ -17,6 +17,7 @@ import signal
 import socket
 import struct
 import sys
+from collections.abc import Callable
 
 try:
     import resource
@@ -252,6 +253,18 @@ def rlimits(memory: int, cpu: int, output: int, processes: int) -> None:
     limit(resource.RLIMIT_MSGQUEUE, 0)
     if processes:
         limit(resource.RLIMIT_NPROC, processes)
+
+
+def limit_memory(extra: int) -> Callable[[], None]:
+    """Let this process take `extra` bytes of address space beyond what it has now; call the result to undo it."""
+    if not LINUX:
+        return lambda: None
+    with open("/proc/self/statm") as handle:
+        used = int(handle.read().split()[0]) * resource.getpagesize()
+    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+    if hard == resource.RLIM_INFINITY or hard > used + extra:
+        resource.setrlimit(resource.RLIMIT_AS, (used + extra, hard))
+    return lambda: resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
 
 
 def become(uid: int) -> None:

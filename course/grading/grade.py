@@ -19,6 +19,7 @@ from typing import Any
 import torch
 
 import course
+from course.grading.confine import limit_memory
 from course.grading.errors import CheckFailed, NotAttempted, StudentRaised
 from course.grading.judging import Judging, WrittenAnswer
 from course.grading.manifest import CHECKS, Task, load_tasks
@@ -30,6 +31,8 @@ from course.grading.values import NotData, decode, encode, plain
 
 SHARED_SECONDS = 0.5          # patience in a worker that has run another task of the same student before
 CALLBACK_BYTES = 256 << 20    # what a student's code may send to the functions passed in, per task
+CALLBACK_ONCE = 4 << 20       # and in one call
+MEMORY = 4 << 30              # bytes of address space that grading may take, whatever values it is sent
 CALLBACK_SECONDS = 60.0
 
 
@@ -116,7 +119,7 @@ class Session:
     def _run(self, name: str, header: dict, buffers: list[bytes], callables: list[Callable] | None) -> tuple[dict, bytes]:
         def callback(index: Any, tree: Any, data: bytes) -> tuple[dict, list[bytes]]:
             self._callback_bytes -= len(data)
-            if self._callback_bytes < 0 or self._callback_seconds < 0:
+            if self._callback_bytes < 0 or self._callback_seconds < 0 or len(data) > CALLBACK_ONCE:
                 raise CheckFailed("timeout", f"{name} gave too much work to a function that was passed in")
             began = time.monotonic()
             try:
@@ -225,6 +228,7 @@ class Grader:
         self.versions = {"course": course.__version__, "torch": torch.__version__, "python": platform.python_version(),
                          "checks": checks_digest(checks)}
         torch.set_num_threads(1)
+        self._limit = limit_memory(MEMORY)
 
     def __enter__(self) -> Grader:
         return self
@@ -236,6 +240,7 @@ class Grader:
         """End the processes that student code and written answers are given to."""
         self.zygote.close()
         self.judging.close()
+        self._limit()
 
     def grade(self, submission: Submission, progress: Callable[[dict[str, Any]], None] | None = None) -> dict[str, Any]:
         """The report on one submission. `progress` is given the report so far after every task."""
@@ -253,7 +258,8 @@ class Grader:
         return self._report(submission, results, seed, began)
 
     def _task(self, task: Task, seed: int, session: Session) -> Result:
-        """One verdict. A task that does not pass in a worker that has run others is tried again in a worker of its own."""
+        """One verdict. A task that does not pass in a worker that has run others is tried again in a worker of its own,
+        also one that looks like a stub there: the code that ran before may have made it one."""
         checks = self.checks.get(task.id, [])
 
         def attempt(fresh: bool) -> Result:
@@ -264,7 +270,7 @@ class Grader:
                 return self.judging.judge(task, written.args[0], seed)
 
         result = attempt(fresh=False)
-        if result.status == "failed" and session.used and not session.fresh:
+        if result.status != "passed" and session.used and not session.fresh:
             result = attempt(fresh=True)
         if result.status == "failed" and session.used:
             session.close()

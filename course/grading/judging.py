@@ -16,7 +16,7 @@ import time
 from dataclasses import asdict
 from typing import Any
 
-from course.grading.manifest import Task, load_tasks
+from course.grading.manifest import REPOSITORY, Task, load_tasks
 from course.grading.run import Result, load_checks, run_task
 from course.grading.student import Student
 
@@ -53,7 +53,9 @@ class Judging:
         self._process: subprocess.Popen | None = None
 
     def _start(self) -> None:
-        environment = dict(os.environ, OMP_NUM_THREADS="1")
+        # not from the current folder, which may be a student's
+        here = os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")]))
+        environment = dict(os.environ, OMP_NUM_THREADS="1", PYTHONSAFEPATH="1", PYTHONPATH=here)
         self._process = subprocess.Popen(
             [sys.executable, "-m", "course.grading.judging", self._checks], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL, env=environment, start_new_session=True)

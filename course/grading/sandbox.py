@@ -32,7 +32,7 @@ from typing import Any, NoReturn
 from course.grading.confine import closed_directory
 
 HERE = Path(__file__).resolve().parent
-MAX_HEADER = 1 << 20
+MAX_HEADER = 4 << 20          # above what values.encode writes at its limits
 MAX_REPLY = 64 << 20
 MAX_CALLBACKS = 5000
 # torch with its parts, what it needs for torch.func and optimisers, and two packages that exercises may use

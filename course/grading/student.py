@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import linecache
+import random
 import sys
 import traceback
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 
 import torch
 
-from course.grading.answers import read_answers
+from course.grading.answers import read_answer
 from course.grading.errors import CheckFailed, NotAttempted, StudentRaised
 from course.grading.manifest import EXERCISES, Task
 from course.grading.values import decode, describe, encode, plain
@@ -61,7 +62,7 @@ class Student:
         text = self._text(name)
         if text is None:
             raise NotAttempted(f"there is no {name}")
-        answer = read_answers(text, name).get(identity, "")
+        answer = read_answer(text, identity, name)
         if not answer:
             raise NotAttempted(f"the block {identity} in {name} is empty")
         return answer
@@ -95,7 +96,7 @@ class DirectStudent(Student):
     def _text(self, name: str) -> str | None:
         path = self._folder / name
         try:
-            return path.read_text(encoding="utf-8")
+            return path.read_text(encoding="utf-8-sig")
         except FileNotFoundError:
             return None
         except (OSError, UnicodeDecodeError) as error:
@@ -113,7 +114,7 @@ class DirectStudent(Student):
         before = _snapshot((args, kwargs))
         if wrt is not None:
             args = (*args[:wrt], args[wrt].clone().requires_grad_(), *args[wrt + 1:])
-        state = torch.get_rng_state()
+        state, python_state = torch.get_rng_state(), random.getstate()
         try:
             result = function(*args, **kwargs)
             gradient = _gradient(result, args[wrt]) if wrt is not None else None
@@ -125,8 +126,9 @@ class DirectStudent(Student):
             names = tuple(c.__name__ for c in type(error).__mro__ if c is not object)
             said = plain(error)
             raise StudentRaised(f"{name} raised {names[0]}: {said}{_where(error, path)}", names, said) from error
-        if not torch.equal(state, torch.get_rng_state()):
+        if not torch.equal(state, torch.get_rng_state()) or random.getstate() != python_state:
             torch.set_rng_state(state)
+            random.setstate(python_state)
             raise CheckFailed("forbidden", RNG_MESSAGE.format(name=name))
         if _snapshot((args, kwargs)) != before:
             raise CheckFailed("mutated_input", MUTATED_MESSAGE.format(name=name))

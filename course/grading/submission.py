@@ -3,6 +3,9 @@
 Only the files that the manifests name are read, as bytes, up to MAX_FILE each. They are looked for at the top, in a
 folder `exercises/`, or below one single wrapping folder. Links, devices, pipes, paths that lead outside, and archives
 that unpack to too much become `problems`, which the report shows; they never stop the grading of other files.
+
+An archive is read in a process of its own (`python submission.py ARCHIVE NAMES`, this very file), limited in time and
+memory: a few kilobytes are enough to keep a reader of zip or tar busy for hours.
 """
 
 from __future__ import annotations
@@ -10,21 +13,27 @@ from __future__ import annotations
 import bz2
 import gzip
 import hashlib
+import json
 import os
 import re
 import stat
+import subprocess
+import sys
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, Any
 
 MAX_FILE = 1 << 20
 MAX_ARCHIVE = 100 << 20          # bytes, packed
 MAX_UNPACKED = 400 << 20         # bytes read through while looking for the files
 MAX_ENTRIES = 20_000
+UNPACK_SECONDS = 30             # of which a third may be processor time
+UNPACK_MEMORY = 512 << 20
+ARCHIVE = re.compile(r"\.(zip|tar|tgz|tbz2?|tar\.gz|tar\.bz2)$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -62,10 +71,8 @@ def read_submission(path: Path | str, wanted: Iterable[str], name: str | None = 
             files, problems = _from_folder(path, wanted)
         elif path.name in wanted:
             files, problems = {path.name: _read_file(path)}, {}
-        elif path.name.lower().endswith(".zip"):
-            files, problems = _choose(_zip_entries(path), wanted)
-        elif re.search(r"\.(tar|tgz|tbz2?|tar\.gz|tar\.bz2)$", path.name.lower()):
-            files, problems = _choose(_tar_entries(path), wanted)
+        elif ARCHIVE.search(path.name):
+            files, problems = _from_archive(path, wanted)
         else:
             raise Unreadable("is not a folder, a .zip, a .tar, .tar.gz or .tar.bz2, or an exercise file")
     except Unreadable as problem:
@@ -82,7 +89,7 @@ class Unreadable(Exception):
 def submission_name(path: Path) -> str:
     """A name for reports, from a file name: letters, digits, dot, dash and underscore only."""
     stem = path.resolve().name if path.name in ("", ".", "..") else path.name
-    stem = re.sub(r"\.(zip|tar|tgz|tbz2?|tar\.gz|tar\.bz2|py|md)$", "", stem, flags=re.IGNORECASE)
+    stem = re.sub(r"\.(py|md)$", "", ARCHIVE.sub("", stem), flags=re.IGNORECASE)
     return re.sub(r"[^A-Za-z0-9._-]", "_", stem).strip(".")[:100] or "submission"
 
 
@@ -107,7 +114,8 @@ def _from_folder(root: Path, wanted: set[str]) -> tuple[dict[str, bytes], dict[s
                     problems[name] = str(problem)
         if files or problems:
             return files, problems
-        inner = [p for p in sorted(root.iterdir()) if p.name[0] not in "._" and p.is_dir() and not p.is_symlink()]
+        inner = [root / p for p in sorted(os.listdir(root))]
+        inner = [p for p in inner if p.name[0] not in "._" and p.is_dir() and not p.is_symlink()]
         if len(inner) != 1:
             break
         root = inner[0]
@@ -126,6 +134,8 @@ def _read_file(path: Path) -> bytes:
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
             raise Unreadable("is not a regular file")
+        if status.st_nlink > 1:
+            raise Unreadable("is a hard link, another name of some other file; only a copy is accepted")
         if status.st_size > MAX_FILE:
             raise Unreadable(f"has {status.st_size} bytes; at most {MAX_FILE} are read")
         data = b""
@@ -151,6 +161,31 @@ def _text(data: bytes) -> bytes:
 Entry = tuple[str, "IO[bytes] | str"]          # a path in the archive, and its contents or what is wrong with it
 
 
+def _from_archive(path: Path, wanted: set[str]) -> tuple[dict[str, bytes], dict[str, str]]:
+    command = [sys.executable, "-I", "-S", "-B", __file__, str(path.absolute()), json.dumps(sorted(wanted))]
+    try:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=UNPACK_SECONDS, check=True)
+        found = json.loads(done.stdout)
+    except (subprocess.SubprocessError, ValueError) as error:
+        raise Unreadable("takes more time or memory to unpack than exercises need") from error
+    if "unreadable" in found:
+        raise Unreadable(found["unreadable"])
+    return {name: text.encode("latin-1") for name, text in found["files"].items()}, found["problems"]
+
+
+def _unpack(path: Path, wanted: set[str]) -> dict[str, Any]:
+    """What the process for an archive says about it, as data."""
+    try:
+        files, problems = _choose(_zip_entries(path) if path.name.lower().endswith(".zip") else _tar_entries(path), wanted)
+    except Unreadable as problem:
+        return {"unreadable": str(problem)}
+    except MemoryError:
+        return {"unreadable": "takes more memory to unpack than exercises need"}
+    except Exception as error:
+        return {"unreadable": f"cannot be unpacked: {type(error).__name__}"}
+    return {"files": {name: data.decode("latin-1") for name, data in files.items()}, "problems": problems}
+
+
 def _choose(entries: Iterator[Entry], wanted: set[str]) -> tuple[dict[str, bytes], dict[str, str]]:
     """The wanted files of an archive: those in the shallowest folder that has any."""
     found: dict[str, tuple[int, bytes | str]] = {}
@@ -170,7 +205,7 @@ def _choose(entries: Iterator[Entry], wanted: set[str]) -> tuple[dict[str, bytes
                 value = _text(contents.read(MAX_FILE + 1))
             except Unreadable as problem:
                 value = str(problem)
-            except (OSError, EOFError, RuntimeError, ValueError, zlib.error, zipfile.BadZipFile, tarfile.TarError) as error:
+            except Exception as error:          # every way of packing has errors of its own
                 value = f"cannot be unpacked: {type(error).__name__}"
         before = found.get(path.name)
         if before is None or depth < before[0]:
@@ -258,3 +293,12 @@ def _tar_entries(path: Path) -> Iterator[Entry]:
                         yield info.name, member
         except (tarfile.TarError, OSError, EOFError, ValueError, zlib.error, RecursionError) as error:
             raise Unreadable(f"is not a readable tar file: {error}") from error
+
+
+if __name__ == "__main__":
+    if sys.platform.startswith("linux"):
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (UNPACK_MEMORY, UNPACK_MEMORY))
+        resource.setrlimit(resource.RLIMIT_CPU, (UNPACK_SECONDS // 3, UNPACK_SECONDS // 3))
+    print(json.dumps(_unpack(Path(sys.argv[1]), set(json.loads(sys.argv[2])))))

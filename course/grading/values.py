@@ -22,10 +22,13 @@ import torch
 MAX_NODES = 20_000
 MAX_DEPTH = 20
 MAX_BYTES = 64 << 20
+MAX_TEXT = 50_000          # characters of all strings together
+MAX_AXES = 64
 DTYPES = {str(d).removeprefix("torch."): d for d in (
     torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.int16, torch.int8,
     torch.uint8, torch.bool, torch.complex64, torch.complex128)}
 _ARRAYS = {"float32", "float64", "float16", "int64", "int32", "int16", "int8", "uint8", "bool", "complex64", "complex128"}
+_KEYS = (str, int, float, bool, type(None))
 
 
 class NotData(ValueError):
@@ -73,13 +76,15 @@ def describe(value: Any) -> str:
 def encode(value: Any, callables: list[Callable] | None = None, limit: int = MAX_BYTES) -> tuple[dict, list[bytes]]:
     """A value as (tree, buffers). Callables are put into `callables` and sent as their index; without it they are opaque."""
     buffers: list[bytes] = []
-    budget = [MAX_NODES, limit]
+    budget = [MAX_NODES, limit, MAX_TEXT]
 
     def buffer(data: bytes) -> None:
         buffers.append(data)
 
     def tensor(x: torch.Tensor) -> dict:
         name = str(x.dtype).removeprefix("torch.")
+        if x.is_nested:
+            return opaque("a nested tensor")
         if x.layout is not torch.strided:
             return opaque(f"a tensor with layout {str(x.layout).removeprefix('torch.')}")
         if x.device.type != "cpu":
@@ -90,8 +95,12 @@ def encode(value: Any, callables: list[Callable] | None = None, limit: int = MAX
         if size > budget[1]:
             return opaque(f"a tensor of shape {plain(tuple(x.shape), 100)}, which is more data than may be returned")
         budget[1] -= size
-        x = x.detach().resolve_conj().resolve_neg().contiguous()
-        buffer(x.reshape(-1).view(torch.uint8).numpy().tobytes() if x.numel() else b"")
+        try:
+            x = x.detach().resolve_conj().resolve_neg().contiguous()
+            data = x.reshape(-1).view(torch.uint8).numpy().tobytes() if x.numel() else b""
+        except RuntimeError:          # a tensor of zeros without memory, one that is only valid inside vmap, ...
+            return opaque("a tensor whose values cannot be read")
+        buffer(data)
         return {"t": "tensor", "dtype": name, "shape": list(x.shape)}
 
     def opaque(description: str) -> dict:
@@ -109,8 +118,8 @@ def encode(value: Any, callables: list[Callable] | None = None, limit: int = MAX
         if kind is float:
             return {"t": "plain", "v": v} if math.isfinite(v) else {"t": "float", "v": str(v)}
         if kind is str:
-            budget[1] -= len(v)
-            return {"t": "plain", "v": v} if budget[1] >= 0 else opaque("a str too long to return")
+            budget[2] -= len(v)
+            return {"t": "plain", "v": v} if budget[2] >= 0 else opaque(f"a str of {len(v)} characters, too long to return")
         if kind is torch.Tensor:
             return tensor(v)
         if kind is np.ndarray:
@@ -119,9 +128,11 @@ def encode(value: Any, callables: list[Callable] | None = None, limit: int = MAX
             budget[1] -= v.nbytes
             buffer(v.astype(v.dtype.newbyteorder("<")).tobytes())
             return {"t": "array", "dtype": v.dtype.name, "shape": list(v.shape)}
+        if kind in (list, tuple, dict) and len(v) > budget[0]:
+            return opaque(f"a {kind.__name__} of {len(v)}, too many to return")
         if kind in (list, tuple):
             return {"t": kind.__name__, "v": [walk(item, depth + 1) for item in v]}
-        if kind is dict:
+        if kind is dict and all(type(key) in _KEYS for key in v):
             return {"t": "dict", "v": [[walk(k, depth + 1), walk(item, depth + 1)] for k, item in v.items()]}
         if callables is not None:
             if kind is torch.Generator:
@@ -156,7 +167,7 @@ def decode(tree: Any, data: bytes, make_callable: Callable[[int], Callable] | No
 
     def shape_of(node: dict) -> list[int]:
         shape = node.get("shape")
-        if type(shape) is not list or len(shape) > 16 or not all(type(n) is int and 0 <= n < 1 << 40 for n in shape):
+        if type(shape) is not list or len(shape) > MAX_AXES or not all(type(n) is int and 0 <= n < 1 << 40 for n in shape):
             raise NotData("bad shape")
         return shape
 
@@ -187,7 +198,7 @@ def decode(tree: Any, data: bytes, make_callable: Callable[[int], Callable] | No
             return items if kind == "list" else tuple(items)
         if kind == "dict" and type(v) is list and all(type(pair) is list and len(pair) == 2 for pair in v):
             pairs = [(walk(k, depth + 1), walk(item, depth + 1)) for k, item in v]
-            if not all(type(k) in (str, int, float, bool, type(None)) for k, _ in pairs):
+            if not all(type(k) in _KEYS for k, _ in pairs):
                 raise NotData("bad key")
             return dict(pairs)
         if make_callable is not None:

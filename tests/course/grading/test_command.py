@@ -46,6 +46,24 @@ def test_one_submission(tmp_path, checks):
     assert done.stdout == ""
 
 
+@pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_submission_is_not_imported_from(tmp_path, checks, jobs):
+    """Called inside what a student hands in, as GitHub's graders do: modules that lie there are not for the grader."""
+    here, word = hand_in(tmp_path / "alice"), tmp_path / "imported"
+    (here / "ch01_words.md").write_text("```text ch01.sum\n4\n```\n")
+    for name in ("course", "select", "torch", "resource", "joblib", "numpy", "json"):
+        (here / name).mkdir()
+        (here / name / "__init__.py").write_text(f"open({str(word)!r}, 'w').close()\n")
+    command = [sys.executable, "-P", "-c", "from course.cli import main; main()", "grade", ".", *([str(here)] if jobs > 1 else []),
+               "--checks", str(checks), "--out", str(tmp_path / "out" if jobs > 1 else tmp_path / "r.json"), "--jobs", str(jobs)]
+    done = subprocess.run(command, cwd=here, capture_output=True, text=True, check=False, timeout=300,
+                          env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)})
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "out" / "alice.json" if jobs > 1 else tmp_path / "r.json").read_text())
+    assert report["score"] == 6
+    assert not word.exists()
+
+
 def test_what_is_wrong_with_the_call(tmp_path, checks, capsys):
     from course.grading.command import grade
 

@@ -6,6 +6,8 @@ import time
 from pathlib import Path
 
 import pytest
+from hostile_more import MORE
+from hostile_more import QUICK as CHOSEN
 from hostile_submissions import ATTACKS, HONEST
 
 from course.grading.sandbox import isolation
@@ -17,8 +19,8 @@ pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="th
 # those that only end at the time limit are slow; a few of each kind stand for them in the quick suite
 WAITING = {"endless_sleep", "endless_c", "regex", "swallow_everything", "slow_exception", "endless_callbacks", "endless_import",
            "thread_bomb", "stop_self", "memory_list", "memory_touch", "giant_frame", "real_tcp", "stderr_flood", "long_exception"}
-QUICK = [a for a in ATTACKS if a.name not in WAITING]
-SLOW = [a for a in ATTACKS if a.name in WAITING]
+SLOW = [a for a in ATTACKS if a.name in WAITING or (a in MORE and a.name not in CHOSEN)]
+QUICK = [a for a in ATTACKS if a not in SLOW]
 
 
 def verdicts(grader, tmp_path, attack):
@@ -44,7 +46,7 @@ def judge(grader, tmp_path, attack):
     for task in (attacked, neighbour):
         assert task["feedback"].isascii()
         assert task["feedback"].isprintable()
-    assert seconds < 12, "a submission takes its time limit and little more"
+    assert seconds < 30, "a submission takes its time limit and little more"
 
 
 @pytest.mark.parametrize("attack", QUICK, ids=lambda a: a.name)
@@ -54,12 +56,12 @@ def test_an_attack(grader, tmp_path, attack):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("attack", SLOW, ids=lambda a: a.name)
-def test_an_attack_that_waits_for_the_limit(grader, tmp_path, attack):
+def test_a_slow_attack(grader, tmp_path, attack):
     judge(grader, tmp_path, attack)
 
 
 def test_the_corpus_is_large():
-    assert len(ATTACKS) >= 60
+    assert len(ATTACKS) >= 300
     assert len({a.name for a in ATTACKS}) == len(ATTACKS)
 
 

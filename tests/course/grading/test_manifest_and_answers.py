@@ -2,7 +2,7 @@
 
 import pytest
 
-from course.grading.answers import MAX_ANSWER, read_answers
+from course.grading.answers import MAX_ANSWER, read_answer, read_answers
 from course.grading.errors import CheckFailed
 from course.grading.manifest import load_tasks
 
@@ -57,3 +57,14 @@ def test_bad_answer_files(text, words):
         read_answers(text, "ch01_elbo.md")
     assert caught.value.cause == "unreadable"
     assert words in str(caught.value)
+
+
+def test_what_is_wrong_with_one_answer_leaves_the_others_alone():
+    long = "x" * (MAX_ANSWER + 1)
+    text = (f"```latex ch01.a\n1\n```\n```latex ch01.twice\n2\n```\n```latex ch01.twice\n3\n```\n```latex ch01.long\n{long}\n```\n"
+            "```latex ch01.open\n4\n```latex ch01.b\n5\n```\n~~~\n```latex ch01.a\nan example\n```\n~~~\n````latex ch01.c\n```\n6\n````\n"
+            "```latex ch01.last\n7\n")
+    assert [read_answer(text, f"ch01.{name}") for name in ("a", "b", "c", "none")] == ["1", "5", "```\n6", ""]
+    for name in ("twice", "long", "open", "last"):
+        with pytest.raises(CheckFailed, match=rf"ch01\.{name}"):
+            read_answer(text, f"ch01.{name}")

@@ -122,6 +122,11 @@ def note(v): return v.sigma / v.alpha
 def catches(f, x):
     try: return f(x)
     except Exception as error: return str(error)
+def explodes(f):
+    try: return f(torch.ones(40_000, 1), torch.ones(1, 40_000))
+    except RuntimeError as error: return str(error)
+def floods(f):
+    return f(torch.ones(3 << 19), 0)
 def threads(x):
     torch.set_num_threads(2)
     return x @ x
@@ -176,6 +181,25 @@ def test_a_verdict_inside_a_callable_ends_the_check(student):
     with pytest.raises(CheckFailed, match="more than 1 times"):
         student.twice(model, torch.ones(1))
     assert student.double(torch.ones(1)).item() == 2          # in a new worker
+
+
+def test_a_callable_cannot_be_made_to_take_the_graders_memory(student):
+    """A sum of two small tensors with 6 GB, were it allowed; and arguments that are too large to begin with."""
+    assert "memory" in student.explodes(lambda x, t: x + t)
+    with pytest.raises(CheckFailed, match="too much work") as caught:
+        student.floods(lambda x, t: x + t)
+    assert caught.value.cause == "timeout"
+
+
+def test_the_graders_limit_is_given_back(checks):
+    import resource
+
+    from course.grading.grade import MEMORY, Grader
+
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    with Grader(seed=1, checks=checks):
+        assert 0 < resource.getrlimit(resource.RLIMIT_AS)[0] < MEMORY + (64 << 30)
+    assert resource.getrlimit(resource.RLIMIT_AS) in (before, (before[1], before[1]))
 
 
 def test_generators_and_gradients(student):

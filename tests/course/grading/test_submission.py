@@ -48,7 +48,7 @@ def test_links_pipes_devices_and_size(tmp_path):
     secret = tmp_path / "secret"
     secret.write_text("x")
     cases = {}
-    for case in ("link", "pipe", "folder", "huge", "zeros", "unreadable"):
+    for case in ("link", "pipe", "folder", "huge", "zeros", "unreadable", "hard", "sparse"):
         (tmp_path / case).mkdir()
         cases[case] = tmp_path / case / NAME
     cases["link"].symlink_to(secret)
@@ -57,8 +57,11 @@ def test_links_pipes_devices_and_size(tmp_path):
     cases["huge"].write_bytes(b"#" * (MAX_FILE + 1))
     cases["zeros"].write_bytes(b"x = 1\0")
     cases["unreadable"].symlink_to("/dev/zero")
+    os.link(secret, cases["hard"])
+    with open(cases["sparse"], "wb") as handle:
+        handle.truncate(1 << 40)
     words = {"link": "is a link", "pipe": "not a regular file", "folder": "not a regular file", "huge": "bytes", "zeros": "zero bytes",
-             "unreadable": "link"}
+             "unreadable": "link", "hard": "is a hard link", "sparse": "bytes"}
     for case, path in cases.items():
         began = time.monotonic()
         found = read(path.parent)
@@ -155,7 +158,7 @@ def _zip_entry(path, entry):
 def test_bombs(tmp_path, monkeypatch):
     began = time.monotonic()
     assert "bytes" in read(zipped(tmp_path / "a.zip", **{NAME: bytes(50 << 20)})).problems[NAME]
-    monkeypatch.setattr(submission, "MAX_UNPACKED", 8 << 20)
+    monkeypatch.setattr(submission, "MAX_UNPACKED", 8 << 20)          # so below in this process, not in one of its own
     bomb = tmp_path / "b.tar.gz"
     with gzip.open(bomb, "wb") as handle:
         for _ in range(20):
@@ -165,10 +168,39 @@ def test_bombs(tmp_path, monkeypatch):
         info = tarfile.TarInfo("filler")
         info.size = 20 << 20
         archive.addfile(info, io.BytesIO(bytes(20 << 20)))
-    assert "unpacks to more than" in read(tmp_path / "c.tar.gz").problems[NAME]
+    assert "unpacks to more than" in submission._unpack(tmp_path / "c.tar.gz", WANTED)["unreadable"]
     monkeypatch.setattr(submission, "MAX_ENTRIES", 100)
-    assert "more than 100 entries" in read(zipped(tmp_path / "d.zip", **{f"{i}": b"" for i in range(101)})).problems[NAME]
-    assert time.monotonic() - began < 10
+    many = zipped(tmp_path / "d.zip", **{f"{i}": b"" for i in range(101)})
+    assert "more than 100 entries" in submission._unpack(many, WANTED)["unreadable"]
+    assert time.monotonic() - began < 20
+
+
+def header(kind, data):
+    info = tarfile.TarInfo("x")
+    info.type, info.size = kind, len(data)
+    return info.tobuf(tarfile.USTAR_FORMAT) + data + bytes(-len(data) % 512)
+
+
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME], ids=["digits", "name"])
+def test_an_archive_that_keeps_its_reader_busy(tmp_path, monkeypatch, kind):
+    """Headers that take the standard library hours (a pattern that backtracks), or memory."""
+    monkeypatch.setattr(submission, "UNPACK_SECONDS", 3)
+    with gzip.open(tmp_path / "a.tar.gz", "wb", 1) as handle:
+        handle.write(header(kind, b"1" * ((5 if kind == tarfile.XHDTYPE else 200) << 20)) + header(tarfile.REGTYPE, b"") + bytes(1024))
+    began = time.monotonic()
+    assert "takes more" in read(tmp_path / "a.tar.gz").problems[NAME]
+    assert time.monotonic() - began < 20
+
+
+@pytest.mark.parametrize("at", [4, 12], ids=["options", "data"])
+def test_a_damaged_member_is_a_problem_of_that_file(tmp_path, at):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr(NAME, "x = 1\n" * 1000)
+    data = bytearray((tmp_path / "a.zip").read_bytes())
+    start = data.find(NAME.encode()) + len(NAME) + at
+    data[start:start + 5] = b"\xff" * 5
+    (tmp_path / "a.zip").write_bytes(data)
+    assert "cannot be unpacked" in read(tmp_path / "a.zip").problems[NAME]
 
 
 def test_a_zip_that_lies_about_its_size(tmp_path):
