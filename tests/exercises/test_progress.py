@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -61,7 +62,11 @@ def test_untouched_stubs_are_no_failure(tmp_path):
     assert "0 of 6 points" in text
 
 
-def test_a_finished_student_is_told_so():
+def test_a_finished_student_is_told_so(monkeypatch):
+    results = progress.run(list(TASKS), FIRST)
+    assert [name for name, result in results.items() if result.status != "passed"] == ["ch11.writeup"]       # see test_variants.py
+    results["ch11.writeup"] = replace(results["ch11.writeup"], status="passed", score=5.0)
+    monkeypatch.setattr(progress, "run", lambda *_: results)
     text, status = said(lambda console: progress.check([], FIRST, console))
     assert status == 0
     assert "100 of 100 points" in text
