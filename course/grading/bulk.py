@@ -62,12 +62,13 @@ def _grade(submission: Submission, options: Options) -> dict[str, Any]:
 
 def named(paths: Iterable[Path]) -> list[tuple[str, Path]]:
     """A name for every path, each different, in the order given."""
-    taken: set[str] = set()
+    taken = {"class"}
+    endings = tuple(suffix.removesuffix(".json") for suffix in SUFFIX.values() if suffix != ".json" and suffix.endswith(".json"))
     result = []
     for path in paths:
         base = name = submission_name(path)
         count = 2
-        while name.lower() in taken or name.lower() == "class":
+        while name.lower() in taken or name.lower().endswith(endings):          # x.gradescope.json is x's, not x.gradescope's
             name, count = f"{base}-{count}", count + 1
         taken.add(name.lower())
         result.append((name, path))
@@ -165,12 +166,15 @@ def _results(submissions: list[Submission], options: Options, grader: Grader, jo
 
 
 def grade_one(path: Path, options: Options, out: Path | None = None, format: str = "native") -> dict[str, Any]:
-    """Grade one submission. If `out` is given it is written as results come, at most once a second, and at the end."""
+    """Grade one submission. If `out` is given it is written as results come, at most once a second, and at the end.
+
+    A pipe or a device gets the end only.
+    """
     written = time.monotonic()
 
     def progress(report: dict[str, Any]) -> None:
         nonlocal written
-        if out is not None and time.monotonic() - written > 1:
+        if out is not None and time.monotonic() - written > 1 and (out.is_file() or not out.exists()):
             save(out, write(report, format))
             written = time.monotonic()
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-from course.grading.bulk import Options, grade_class, grade_one
+from course.grading.bulk import Options, grade_class, grade_one, named
 from course.grading.manifest import CHECKS
 from course.grading.sandbox import SandboxError, WeakIsolation, isolation
+from course.grading.submission import submission_name
+from course.grading.values import plain
 from course.grading.writers import FORMATS, classroom_payload, number, write
 
 
@@ -38,15 +41,21 @@ def grade(paths: list[Path], format: str, out: Path | None, jobs: int, seed: int
     options = Options(seed, str(folder), accepted)
     os.environ["PYTHONSAFEPATH"] = "1"          # no process started here imports from the current folder, a student's perhaps
     several = len(paths) > 1 or (out is not None and out.is_dir())
+    if several:
+        out = out or Path("grades")
     if several and out is not None and out.exists() and not out.is_dir():
         say(f"course grade: {out} is a file; several submissions need a folder")
+        return 2
+    if out is not None and (problem := _unwritable(out if several else out.parent)):
+        say(f"course grade: nothing can be written to {out}: {problem}")
         return 2
     say(f"isolation: {isolation().words}")
     for name, why in isolation().inactive.items():
         say(f"  not active: {name} ({why})")
     try:
         if several:
-            return _several(paths, out or Path("grades"), options, format, jobs, dask, again, say)
+            assert out is not None
+            return _several(paths, out, options, format, jobs, dask, again, say)
         report = grade_one(paths[0], options, out, format)
     except (WeakIsolation, SandboxError) as error:
         say(f"course grade: {error}")
@@ -63,9 +72,22 @@ def grade(paths: list[Path], format: str, out: Path | None, jobs: int, seed: int
     return 0
 
 
+def _unwritable(folder: Path) -> str:
+    """Why no file can be made in the folder, which is made if it is not there; "" if one can."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return ""
+    except OSError as error:
+        return error.strerror or type(error).__name__
+
+
 def _several(paths: list[Path], out: Path, options: Options, format: str, jobs: int, dask: str | None, again: bool,
              say: Any) -> int:
     began, count = time.monotonic(), 0
+    for name, path in named(paths):
+        if name != submission_name(path):
+            say(f"{path} is called {name}, since there is another {submission_name(path)}")
 
     def done(report: dict[str, Any], kept: bool) -> None:
         nonlocal count
@@ -84,4 +106,4 @@ def _several(paths: list[Path], out: Path, options: Options, format: str, jobs: 
 def _line(report: dict[str, Any]) -> str:
     causes = sorted({t["cause"] for t in report["tasks"] if t["cause"]})
     return (f"{report['submission']['name']}: {number(report['score'])} of {number(report['max_score'])}"
-            + (f" ({', '.join(causes)})" if causes else ""))
+            + (f" ({', '.join(causes)})" if causes else "") + "".join(f"; {plain(note)}" for note in report["notes"]))

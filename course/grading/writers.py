@@ -46,7 +46,10 @@ def validate(text: str, format: str) -> None:
 
 
 def save(path: Path, text: str) -> None:
-    """Write a file so that it holds either what it held before or all of `text`."""
+    """Write a file so that it holds either what it held before or all of `text`. A device or a pipe is written to."""
+    if path.exists() and not path.is_file():
+        path.write_text(text, encoding="utf-8", newline="")
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     fd, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:

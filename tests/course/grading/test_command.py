@@ -81,6 +81,29 @@ def test_what_is_wrong_with_the_call(tmp_path, checks, capsys):
     (tmp_path / "file").write_text("")
     assert called([alice, alice], out=tmp_path / "file") == 2
     assert "need a folder" in capsys.readouterr().err
+    for out in (tmp_path / "file" / "r.json", Path("/proc/nowhere/r.json"), Path("/dev/null/r.json")):
+        assert called([alice], out=out) == called([alice, alice], out=out) == 2
+        assert str(out) in (said := capsys.readouterr().err)
+        assert "isolation" not in said          # said before the work, not after
+
+
+def test_what_is_odd_is_said(tmp_path, checks, capsys):
+    from course.grading.command import grade
+
+    def called(paths, out):
+        return grade(paths, "native", out, 1, 0, checks, None, False, ""), capsys.readouterr().err
+
+    (tmp_path / "empty").mkdir()
+    status, said = called([tmp_path / "empty"], tmp_path / "new" / "r.json")
+    assert (status, json.loads((tmp_path / "new" / "r.json").read_text())["score"]) == (0, 0)
+    assert "no exercise file was found" in said
+    status, said = called([hand_in(tmp_path / "a" / "hw"), hand_in(tmp_path / "b" / "hw")], tmp_path / "out")
+    assert scores(tmp_path / "out") == {"hw": 5, "hw-2": 5}
+    assert f"{tmp_path / 'b' / 'hw'} is called hw-2" in said
+    os.mkfifo(tmp_path / "pipe")          # as /dev/stdout may be one: written to, not replaced
+    reader = subprocess.Popen(["cat", tmp_path / "pipe"], stdout=subprocess.PIPE, text=True)
+    called([tmp_path / "empty"], tmp_path / "pipe")
+    validate(reader.communicate(timeout=60)[0], "native")
 
 
 def test_a_weak_sandbox_ends_with_three(tmp_path, checks, monkeypatch, capsys):
@@ -173,8 +196,8 @@ def test_on_a_dask_cluster(tmp_path, checks, class_of_four):
 
 
 def test_names_are_made_different():
-    names = [name for name, _ in named(map(Path, ["a/hw", "b/hw", "c/HW", "class", "x.zip", "x"]))]
-    assert names == ["hw", "hw-2", "HW-3", "class-2", "x", "x-2"]
+    names = [name for name, _ in named(map(Path, ["a/hw", "b/hw", "c/HW", "class", "x.zip", "x", "x.gradescope"]))]
+    assert names == ["hw", "hw-2", "HW-3", "class-2", "x", "x-2", "x.gradescope-2"]
 
 
 def test_the_github_step_gets_its_payload(tmp_path, checks, monkeypatch, capsys):
