@@ -4,6 +4,7 @@
 PYTHON = $(shell for python in python3 python3.14 python3.13 python3.12 python3.11 python; do \
 	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo "$$python"; break; }; done)
 RUN = .venv/bin/python -m
+ZENSICAL = zensical==0.0.73
 
 # Made again when the dependencies change or the folder has been moved, and only then.
 READY := .venv/.ready-$(shell pwd | cksum | cut -d ' ' -f 1)
@@ -32,6 +33,14 @@ test-all: $(READY)
 docs: $(READY)
 	$(RUN) course.site
 	NO_MKDOCS_2_WARNING=1 $(RUN) mkdocs build --strict
+
+# Not part of `make docs`, and nothing depends on it: a rehearsal for the day when the theme is no longer maintained.
+docs-next: $(READY)
+	@$(RUN) pip install --quiet --disable-pip-version-check -c constraints.txt "$(ZENSICAL)" || { \
+		echo "$(ZENSICAL) could not be installed; make docs does not need it."; exit 1; }
+	$(RUN) course.site
+	@echo "Every block of every chapter runs in one thread, and nothing is printed meanwhile: minutes ..."
+	SITE=site-next .venv/bin/zensical build
 
 lint: $(READY)
 	$(RUN) ruff check .

@@ -114,7 +114,7 @@ def figure(drawn: plt.Figure, name: str, alt: str, caption: str = "", stack: boo
     drawings = [f'<div class="drawing">\n{_svg(drawn, name, alt)}\n</div>']
     if stack:
         _stack(drawn)
-        drawings.append(f'<div class="drawing stacked" hidden>\n{_svg(drawn, name + "-stacked", alt)}\n</div>')
+        drawings.append(f'<div class="drawing stacked" hidden="">\n{_svg(drawn, name + "-stacked", alt)}\n</div>')
     plt.close(drawn)
     below = f"<figcaption>{caption}</figcaption>" if caption else ""
     return f'<figure class="computed" id="fig-{name}">\n' + "\n".join(drawings) + f"\n{below}\n</figure>\n"
@@ -151,15 +151,19 @@ def _stack(drawn: plt.Figure, width: float = 4.7) -> None:
             ax.set_ylabel(panels[0].get_ylabel())
 
 
-def picture(image, name: str, alt: str, caption: str = "", width: int | None = None) -> str:
-    """A PIL image as a `<figure>` with the PNG inside the page. `width` in CSS pixels; the image's own if None."""
+def picture(image, name: str, alt: str, caption: str = "", width: int | None = None, least: int | None = None) -> str:
+    """A PIL image as a `<figure>` with the PNG inside the page. `width` in CSS pixels; the image's own if None.
+
+    With `least`, for pictures with words in them, it scrolls in a box of its own rather than become narrower than that.
+    """
     buffer = io.BytesIO()
     image.save(buffer, format="PNG", optimize=True)
     data = base64.b64encode(buffer.getvalue()).decode()
     below = f"<figcaption>{caption}</figcaption>" if caption else ""
+    style = f' style="min-width:{least}px"' if least else ""
     return (
-        f'<figure class="computed" id="fig-{name}"><img alt="{html.escape(alt, quote=True)}" width="{width or image.width}" '
-        f'src="data:image/png;base64,{data}">{below}</figure>\n'
+        f'<figure class="computed" id="fig-{name}"><div class="drawing"><img{style} alt="{html.escape(alt, quote=True)}" width="{width or image.width}" '
+        f'src="data:image/png;base64,{data}"></div>{below}</figure>\n'
     )
 
 

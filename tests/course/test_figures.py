@@ -50,7 +50,7 @@ def test_a_figure_is_valid_names_itself_and_takes_the_pages_ink(common):
     ax.set(title="a title")
     shown = common.figure(drawn, "fig-a", 'alt with "quotes" & <marks>', "below")
     root = ElementTree.fromstring(shown)
-    svg = root[0]
+    svg = root[0][0]
     assert svg.attrib["role"] == "img"
     assert svg.attrib["aria-label"] == 'alt with "quotes" & <marks>'
     assert "currentColor" in shown
@@ -61,6 +61,20 @@ def test_a_figure_is_valid_names_itself_and_takes_the_pages_ink(common):
     targets = re.findall(r'href="#([^"]+)"', shown) + re.findall(r"url\(#([^)]+)\)", shown)
     assert set(targets) <= set(ids)
     assert not matplotlib.pyplot.get_fignums()
+
+
+def test_panels_are_stacked_for_phones(common):
+    drawn, (left, right) = common.axes(1, 2, width=7.4, sharey=True)
+    left.plot([1, 2])
+    left.set(ylabel="error")
+    wide, stacked = ElementTree.fromstring(common.figure(drawn, "pair", "two panels", stack=True))[:2]
+    assert "hidden" in stacked.attrib                                       # the style sheet shows it on phones only
+    size = [[float(number) for number in box[0].attrib["viewBox"].split()[2:]] for box in (wide, stacked)]
+    assert size[0][0] > size[0][1]
+    assert size[1][1] > size[1][0]
+    assert size[1][0] <= 358                                                # what a phone of 390 px has room for
+    ids = [e.attrib["id"] for box in (wide, stacked) for e in box.iter() if "id" in e.attrib]
+    assert len(ids) == len(set(ids))
 
 
 def test_the_same_figure_gives_the_same_bytes(common):
