@@ -11,6 +11,9 @@ The setting declares, for 1 <= t <= T and a schedule 0 < beta_t < 1 (Ho et al. 2
     \tilde\mu_t, \tilde\beta_t   mean and variance of q(x_{t-1} | x_t, x_0)
     mu_theta, \hat x_0 (also x_theta), v_theta, s_theta   four ways to say epsilon_theta(x_t, t), by the same conversions
     sigma_t     any positive numbers; with eta in the line, sigma_t = eta sqrt(\tilde\beta_t)             (Song et al. 2021)
+    E[ | ], Var, Cov   under q; where no earlier x is given, E[x_0 | x_t] follows from the score of q(x_t)      (Tweedie's formula)
+    p(x_t | y), p(y | x_t), p(x_t)   with a label y, or without a closed form: any smooth densities of one joint law
+    H           the entropy of a Gaussian, in nats
     d           the dimension; without I and d in the line, the line is about d = 1
 
 Every other letter is a free variable, and a line counts as true only if it holds for all its values, all schedules, all t >= 2
@@ -31,12 +34,14 @@ from .tree import (
     Add,
     Apply,
     Big,
+    Covariance,
     Density,
     Div,
     Expect,
     Func,
     Grad,
     Index,
+    Info,
     Integral,
     Law,
     Mul,
@@ -236,7 +241,7 @@ class Meaning:
         symbols = [s for s in tree.walk(line) if isinstance(s, Sym)]
         self.points = main_points(line)
         self.dimension_one = not any(s.name in {"I", "d"} and not s.labels for s in symbols) and any(
-            isinstance(n, Normal) for n in tree.walk(line)
+            isinstance(n, Normal | Covariance) for n in tree.walk(line)
         )
         scalars = sorted({self._free_name(s) for s in symbols} - {None})
         nodes = set(map(type, tree.walk(line)))
@@ -248,7 +253,7 @@ class Meaning:
         ):
             sigmas |= {name_of("sigma", i) for i in (self.main, *self.points)}
         self.eta = any(s.name == "eta" for s in symbols)
-        logs = bool(nodes & {Density, Normal, KL}) or any(
+        logs = bool(nodes & {Density, Normal, KL, Info}) or any(
             isinstance(n, Func) and n.name in {"log", "exp"} for n in tree.walk(line)
         )
         names = (
@@ -266,6 +271,8 @@ class Meaning:
         self.free = scalars
         self.networks: dict[str, Vector] = {}  # name of a network output -> the x it is evaluated at
         self.points_of_networks: list[tuple[str, Vector]] = []  # points that are not an x_t
+        self.open: dict[str, frozenset[str]] = {}  # name of a density that is left open -> the variables it depends on
+        self.scores: dict[str, frozenset[str]] = {}  # name of the gradient of such a density -> the variables it depends on
         self.marked = False  # whether an average was left unevaluated
         self.noises = sorted({tree.latex(s) for s in symbols if is_noise(s)})
         plain = [s for s in symbols if is_noise(s) and not s.sub and not s.marks]
@@ -660,6 +667,11 @@ class Meaning:
         return (vectors[1], vectors[0]) if clean else (vectors[0], vectors[1])
 
     def _apply(self, node: Apply):
+        if node.head == Sym("H") and isinstance(node.args[0], Normal):
+            return self.entropy(self.law(node.args[0]))
+        if node.head == Sym("sigmoid") and isinstance(node.args[0], Func) and node.args[0].name == "log":
+            odds = self.number(self.value(node.args[0].body))
+            return self.scalar(self.k.divide(odds, self.k.one + odds))
         return self._sym(node.head, node.args)
 
     def _add(self, node: Add):
@@ -763,14 +775,15 @@ class Meaning:
         return self.k.rational(x)
 
     def _func(self, node: Func):
-        body = self.value(node.body)
+        powers_of_e, body = _without_e(node.body) if node.name == "log" else (0, node.body)
+        body = self.value(body)
         match node.name:
             case "sqrt" if isinstance(body, Positive):
                 return Positive(self.plus((self.k.number(Fraction(1, 2)), body.log)))
             case "sqrt":
                 return replace(self.scalar(self.k.sqrt(self.number(body))), matrix=body.matrix)
             case "log":
-                return self.log_of(body)
+                return self.plus((self.k.one, self.log_of(body)), (self.k.number(powers_of_e), self.scalar(self.k.one)))
             case "exp":
                 return Positive(self._scalar_of(body))
             case "norm" if isinstance(body, Vector):
@@ -798,6 +811,8 @@ class Meaning:
     def _density(self, d: Density):
         if not d.args:
             raise NotSaid(f"{d.letter} of what?")
+        if self._is_open(d):
+            return self._open_density(d)
         if d.letter == "q" and not d.labels:
             a, b = self.places(d.args), self.places(d.given)
             if set(a) & set(b):
@@ -808,6 +823,29 @@ class Meaning:
             return self._joint_p(where, self.places(d.given))
         law = self.density_law(d)
         return Positive(self.log_normal(self.combine((self.k.one, self.x(where[0])), (-self.k.one, law.mean)), law.variance))
+
+    @staticmethod
+    def _is_open(d: Density) -> bool:
+        """Whether a density speaks of a label y, or of an x whose law has no closed form."""
+        if any(s.name != "x" or s.marks or s.labels or not s.sub for s in (*d.args, *d.given)):
+            return True
+        alone = d.letter == "p" and len(d.args) == 1 and not d.given
+        return alone and d.args[0].sub[0] not in {Index("T", 0), *(Index("", k) for k in range(1, 99))}
+
+    def _open_density(self, d: Density) -> Positive:
+        both, given = ({tree.latex(s) for s in part} for part in ((*d.args, *d.given), d.given))
+        if {s.name for s in (*d.args, *d.given)} - {"x", "y", "c"} or sum(s.name == "x" for s in (*d.args, *d.given)) > 1:
+            raise NotSaid("the laws of this setting are about x_0, ..., x_T, and about one x with a label y or c")
+        out = Scalar({})
+        for names, sign in ((both, self.k.one), (given, -self.k.one)):
+            if names:
+                title = f"{d.letter}({', '.join(sorted(names))})"
+                (only, *more) = sorted(names)
+                title = only if d.letter == "q" and not more and only.startswith("x_") else title
+                if title != only:
+                    self.open[title] = frozenset(names)
+                out = self.plus((self.k.one, out), (sign, Scalar({(("log q", title),): self.k.one})))
+        return Positive(out)
 
     def _joint_p(self, where: list[Index], given: list[Index]) -> Positive:
         """p of a run of x's that ends at x_T or is given the next one."""
@@ -866,21 +904,100 @@ class Meaning:
         for key, c in body.parts.items():
             if not any(self._depends(n, name) for atom in key for n in atom):
                 continue
-            if len(key) != 1 or len(key[0]) != 2 or key[0][0] == "log q":
+            if len(key) != 1 or len(key[0]) != 2:
                 raise NotSaid("the gradient of something this setting leaves open")
             u, v = key[0]
+            if u == "log q":
+                out.append((c, self.score(v, name)))
+                continue
             if (u != name and self._depends(u, name)) or (v != name and self._depends(v, name)):
                 raise NotSaid("the gradient through a network")
             out += [(c, Vector({v: self.k.one}))] * (u == name) + [(c, Vector({u: self.k.one}))] * (v == name)
         return self.combine(*out)
 
+    def score(self, density: str, name: str) -> Vector:
+        """The gradient of log q(x_t), or of another density that is left open, in one of its variables."""
+        if self.world and density not in self.open:  # the data are one point
+            i = next((p for p in self.points if name_of("x", p) == density), START)
+            return self.combine((self.k.divide(-self.k.one, self.k.sqrt(self.k.one - self.bar(i))), self.noise_of(i)))
+        title = density if density in self.open else f"q({density})"
+        out = rf"\nabla_{{{name}}} \log {title}"
+        self.scores[out] = self.open.get(density, frozenset([density]))
+        return Vector({out: self.k.one})
+
+    def mean_of_data(self, i: Index) -> Vector:
+        """E[x_0 | x_i] = (x_i + (1 - \\bar\\alpha_i) score) / sqrt(\\bar\\alpha_i)   (Tweedie's formula)"""
+        root, name = self.k.sqrt(self.bar(i)), name_of("x", i)
+        return self.combine(
+            (self.k.divide(self.k.one, root), self.x(i)),
+            (self.k.divide(self.k.one - self.bar(i), root), self.score(name, name)),
+        )
+
     def _depends(self, n: str, name: str) -> bool:
-        return n == name or (n in self.networks and name in self.networks[n].parts)
+        return (
+            n == name
+            or (n in self.networks and name in self.networks[n].parts)
+            or name in self.open.get(n, ())
+            or name in self.scores.get(n, ())
+        )
 
     # ---- averages
 
     def _expect(self, node: Expect):
         return Average(self, node).result()
+
+    def _covariance(self, node: Covariance):
+        """The factor before I in E[(left - E left)(right - E right)^T | given], under q."""
+        given = self.places(node.given)
+        left, right = (self.value(n) for n in (node.of[0], node.of[-1]))
+        if not isinstance(left, Vector) or not isinstance(right, Vector):
+            raise NotSaid("variances and covariances are of x's and noises here")
+        total = self.k.zero
+        noises = [self.independent(v, given, {*left.parts, *right.parts}) for v in (left, right)]
+        for n in noises[0].keys() & noises[1].keys():
+            total += noises[0][n] * noises[1][n]
+        return replace(self.scalar(total), matrix=not self.dimension_one)
+
+    def _info(self, node: Info) -> Scalar:
+        if node.kind != "H" or not node.pointwise:
+            raise NotSaid("of information this setting knows H(q(x_t | x_0)) and the like")
+        return self.entropy(self.density_law(Density(node.letter, node.groups[0], node.given)))
+
+    def entropy(self, law: Gaussian) -> Scalar:
+        """d/2 (log(2 pi v) + 1)"""
+        d = self.k.one if self.dimension_one else self.k["d"]
+        volume = self.k.number(2) * self.k["pi"] * law.variance
+        return self.scalar(self.k.number(Fraction(1, 2)) * d * (self.k.log(volume) + self.k.one))
+
+    def independent(self, v: Vector, given: list[Index], names: set[str]) -> dict[str, object]:
+        """The parts of a vector that are random once some x's are given, as independent standard noises. names: all vectors that
+        are drawn together with it."""
+        at = {name_of("x", i): i for i in (START, *self.points)}
+        out: dict[str, object] = {}
+        known = sorted(given, key=rank)
+        start = known[0] if known else START
+        pending = sorted((at[n] for n in names if n in at and at[n] not in given), key=rank)
+        if pending and (not known or rank(pending[0]) < rank(start)):
+            raise NotSaid(f"the variance of {name_of('x', pending[0])} depends on the data q(x_0), which is left open here")
+        shares: dict[Index, Vector] = {}  # each x as noises, conditioning from the earliest on
+        for i in pending:
+            law = self.forward_law(i, known)
+            mine = {f"noise of {name_of('x', i)}": self.k.sqrt(law.variance)}
+            for n, c in law.mean.parts.items():
+                for m, a in shares.get(at[n], Vector({})).parts.items():
+                    mine[m] = mine.get(m, self.k.zero) + c * a
+            shares[i] = Vector(mine)
+            known.append(i)
+        for n, c in v.parts.items():
+            if n in at:
+                if at[n] in shares:
+                    for m, a in shares[at[n]].parts.items():
+                        out[m] = out.get(m, self.k.zero) + c * a
+            elif n in self.noises:
+                out[n] = out.get(n, self.k.zero) + c
+            else:
+                raise NotSaid(f"the variance of {n}")
+        return out
 
     def _integral(self, node: Integral):
         body = self.value(node.body)
@@ -950,6 +1067,16 @@ class Meaning:
         return self.scalar(out)
 
 
+def _without_e(node: Node) -> tuple[int, Node]:
+    """(n, rest) where the formula is e^n times rest, with Euler's number written as a factor."""
+    if node == Sym("e"):
+        return 1, Num(Fraction(1))
+    if isinstance(node, Mul):
+        pieces = [_without_e(f) for f in node.factors]
+        return sum(n for n, _ in pieces), Mul(tuple(f for _, f in pieces))
+    return 0, node
+
+
 @dataclass(frozen=True)
 class Norm:
     """A norm; only its square is a value here."""
@@ -967,12 +1094,17 @@ class Average:
     def __init__(self, meaning: Meaning, node: Expect):
         self.m, self.node, self.k = meaning, node, meaning.k
         self.draws: list[tuple[str, Gaussian]] = []
-        self.open: list[str] = []  # variables of unknown law: x_0
+        self.open: list[tuple[str, Index | None]] = []  # variables of unknown law: x_0, and the x that it is given
         self.over_t = False
         self.body = meaning.value(node.body)
-        for law in node.laws:
+        for law in node.laws if not node.given else ():
             self._law(law)
-        if not node.laws:
+        given = meaning.places(node.given)
+        if given and any(law.vars or not isinstance(law.dist, Density) or law.dist.args for law in node.laws):
+            raise NotSaid("an average with a law and a condition besides; write one of them")
+        if given:
+            self._everything(given)
+        elif not node.laws:
             self._everything([])
 
     def _names(self) -> set[str]:
@@ -992,14 +1124,15 @@ class Average:
     def _draw(self, where: list[Index], given: list[Index], always_start: bool = False) -> None:
         known = list(given)
         zero = Index("", 0)
-        if always_start and zero not in known:
-            self.open.append(name_of("x", zero))
+        late = bool(known) and any(rank(i) < min(map(rank, known)) for i in where)  # x_{t-1} | x_t: by way of x_0 | x_t
+        if (always_start or late) and zero not in known:
+            self.open.append((name_of("x", zero), min(known, key=rank) if known else None))
             known.append(zero)
         for i in sorted(where, key=rank):
             if i in known:
                 continue
             if i == zero:
-                self.open.append(name_of("x", zero))
+                self.open.append((name_of("x", zero), None))
             else:
                 self.draws.append((name_of("x", i), self.m.forward_law(i, known)))
             known.append(i)
@@ -1017,7 +1150,7 @@ class Average:
                 return self._everything([] if any(self._starts(s) for s in xs) else [zero])
             where = m.places(tuple(xs))
             if zero in where:
-                self.open.append(name_of("x", zero))
+                self.open.append((name_of("x", zero), None))
             self._draw([i for i in where if i != zero], [zero])
             for s in names:
                 if s not in xs:
@@ -1060,8 +1193,8 @@ class Average:
         for name, law in reversed(self.draws):
             out = self._over(out, name, law)
         if not self.m.world:
-            for name in self.open:
-                out = self._over(out, name, None)
+            for name, given in self.open:
+                out = self._over(out, name, None, given)
             if self.over_t and isinstance(out, Scalar):
                 self.m.marked = True
                 out = Scalar(
@@ -1073,11 +1206,15 @@ class Average:
                 )
         return out
 
-    def _over(self, value, name: str, law: Gaussian | None):
-        """Average over one variable: of the given law, or of unknown law (None)."""
+    def _over(self, value, name: str, law: Gaussian | None, given: Index | None = None):
+        """Average over one variable: of the given law, or of unknown law (None): that of the data, or of the data given an x."""
         m, k = self.m, self.k
+        if given and isinstance(value, Vector) and not any(self._reaches(n, name) for n in value.parts):
+            rest = {n: c for n, c in value.parts.items() if n != name}
+            return m.combine((k.one, Vector(rest)), (value.parts.get(name, k.zero), m.mean_of_data(given)))
         noise = f"noise of {name}"
         draw = f"{name} | {', '.join(sorted(law.mean.parts))}" if law else f"{name} ~ data"
+        draw = f"{name} | {name_of('x', given)}" if given else draw
         new = (
             Vector({name: k.one})
             if law is None
@@ -1134,6 +1271,8 @@ class Average:
 
     def _reaches(self, n: str, name: str) -> bool:
         """Whether the vector n, or a law already averaged over, depends on `name`."""
+        if n in self.m.scores:
+            return name in self.m.scores[n]
         if n in self.m.networks:
             return any(self._reaches(x, name) or x == name for x in self.m.networks[n].parts)
         if " | " in n:

@@ -22,6 +22,10 @@ def text_of(argument: str) -> str:
         if path.is_file():
             with path.open(encoding="utf-8") as file:
                 return file.read(MAX_LENGTH + 1)
+        if path.is_dir():
+            raise IsADirectoryError(21, "is a folder, not a file", argument)
+    except (PermissionError, IsADirectoryError, UnicodeDecodeError):
+        raise
     except (OSError, ValueError):
         pass  # a name too long for a file name, or with a zero byte, is LaTeX
     return argument
@@ -36,6 +40,9 @@ def run(argument: str, setting: str, as_json: bool) -> int:
         latex = text_of(argument)
     except UnicodeDecodeError as error:
         print(f"course: {argument} is not a text file ({error.reason} at byte {error.start})", file=sys.stderr)
+        return 3
+    except OSError as error:
+        print(f"course: {argument} cannot be read: {error.strerror}", file=sys.stderr)
         return 3
     if not any(c in latex for c in "=<>\\") and argument.endswith((".tex", ".md", ".txt")):
         print(f"course: there is no file {argument}", file=sys.stderr)

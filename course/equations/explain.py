@@ -187,9 +187,9 @@ def _here(node: Node, setting, symbols: list[Sym]) -> Iterator[Edit]:
                 if s not in seen:
                     law = Law((), Density("q", (s,), tuple(x for x in seen if x != s)))
                     yield Expect((law,), node), f"the expectation over {latex(s)} added around the KL divergence", 2
-        case Func("log", Expect(laws, body)):
+        case Func("log", Expect(laws, body, ())):
             yield Expect(laws, Func("log", body)), "the logarithm moved inside the expectation", 1
-        case Expect(laws, Func("log", body)):
+        case Expect(laws, Func("log", body), ()):
             yield Func("log", Expect(laws, body)), "the logarithm moved outside the expectation", 1
         case Expect(_, body):
             yield body, "the expectation dropped", 8

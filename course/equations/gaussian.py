@@ -39,6 +39,9 @@ from .tree import KL, Add, Apply, Big, Density, Div, Expect, Func, Index, Law, M
 # ---------------------------------------------------------------------------------------------------- deciding
 
 
+MAX_NODES = 600  # parts of one line
+MAX_BIGS = 24  # sums and products in one line
+MAX_REPAIRED = 150  # parts of a line for which repairs are sought
 SCHEDULED = {"alpha", "beta", "epsilon", "v", "mu", "SNR", "x", "s"}  # symbols whose values depend on the schedule
 CONSTANTS = {"C", r"\mathrm{const}", r"\mathrm{const.}"}
 
@@ -74,6 +77,9 @@ def decide(left: Node, relation: str, right: Node) -> Outcome:
         return Outcome("undecided", "an approximation or a limit is not a claim this checker can decide")
     if relation in {"=:", ":="}:
         relation = "="
+    nodes = [n for side in (left, right) for n in tree.walk(side)]
+    if len(nodes) > MAX_NODES or sum(isinstance(n, Big) for n in nodes) > MAX_BIGS:
+        return Outcome("undecided", f"the line is too long: more than {MAX_NODES} parts, or {MAX_BIGS} sums and products")
     try:
         averaged = any(isinstance(n, Expect) for side in (left, right) for n in tree.walk(side))
         left, right = _losses(left, averaged), _losses(right, averaged)
@@ -134,7 +140,11 @@ def _defines(left: Node, relation: str, right: Node) -> str:
         return ""
     for one, other in ((left, right), (right, left)):
         head = one.head if isinstance(one, Apply) else one.base if isinstance(one, Pow) else one
-        if not isinstance(head, Sym) or head.name in {"I", "d", "pi", "e"} or any(n == head for n in tree.walk(other)):
+        if (
+            not isinstance(head, Sym)
+            or head.name in {"I", "d", "pi", "e", "H", "sigmoid"}
+            or any(n == head for n in tree.walk(other))
+        ):
             continue
         known_x = head.sub and (not head.labels or "theta" in head.labels)
         declared = {"alpha", "beta", "SNR", *(["x"] if known_x or head.marks or "theta" in head.labels else [])} | (
@@ -414,6 +424,13 @@ def _laws(m: Meaning, line: tree.Chain) -> tuple[Gaussian, Gaussian]:
     """x ~ law: the law that the setting gives x, given the x's that the mean mentions, and the law of the line."""
     left, right = line.terms
     law = m.law(right)
+    if isinstance(left, Density):
+        try:
+            return m.density_law(replace(left, letter=left.letter or "q")), law
+        except NotSaid:
+            if left.letter:
+                raise
+            return m.density_law(replace(left, letter="p")), law
     if not isinstance(left, Sym):
         raise NotSaid("on the left of ~ stands one variable")
     if is_noise(left) or left.name == "z":
@@ -435,10 +452,12 @@ def _distributed(m: Meaning, line: tree.Chain) -> Outcome:
 
 
 def _proportional(m: Meaning, line: tree.Chain, gap: dict) -> Outcome:
-    first = next((n for n in tree.walk(line) if isinstance(n, Density) and n.args), None)
-    if first is None:
+    first = next((n for n in tree.walk(line) if isinstance(n, Density | Normal) and (isinstance(n, Normal) or n.args)), None)
+    of = (first.x if isinstance(first, Normal) else first.args[0]) if first else None
+    of = m.value(of) if of else None
+    if not isinstance(of, Vector) or len(of.parts) != 1:
         raise NotSaid("proportional as a function of what?")
-    name = name_of("x", m.places(first.args[:1])[0])
+    (name,) = of.parts
     left = {key for key in gap if any(m._depends(n, name) for atom in key for n in atom)}
     if not left:
         return Outcome("identity", f"the sides differ by a factor without {name}")
@@ -641,7 +660,9 @@ class Values:
         for key, c in s.parts.items():
             term = c
             for atom in key:
-                if atom[0] == "log q":
+                if atom[0] == "log q" and atom[1] in self.m.open:
+                    term *= k.number(self.of(rf"\log {atom[1]}"))
+                elif atom[0] == "log q":
                     # the data are standard normal, and then so is every x_t
                     square, d = self.of(atom[1]) ** 2, self.point["d"]
                     term *= k.number(Fraction(-1, 2)) * (k.number(square) + k.number(d) * k.log(k.number(2) * k["pi"]))
@@ -739,6 +760,8 @@ def repairs(left: Node, relation: str, right: Node, most: int = 6) -> list[tuple
     """The single edits that make a false line true, each with a word on what was changed; those of the right side first."""
     line = tree.Chain((left, right), (relation,))
     found: list[tuple[str, tree.Chain]] = []
+    if sum(1 for _ in tree.walk(line)) > MAX_REPAIRED:
+        return found
     seen = {line}
     ordered = sorted(edits(line), key=lambda e: e[1].terms[0] != left)
     for what, candidate in ordered[:400]:

@@ -186,7 +186,7 @@ class Grounder:
         seen: dict[Slot, Var] = {}
         for v in [*a, *b]:
             if seen.setdefault(v[:2], v) != v:
-                raise NotDecidable(f"{text} uses two values of {shown(v[:2])} at once")
+                raise PointMass(f"{text} uses two values of {shown(v[:2])} at once")
         given = frozenset(b)
         args = frozenset(a) - given
         if len(set(a)) != len(a):
@@ -294,6 +294,8 @@ class Grounder:
                 )
             case Density():
                 return self.density(node, env, scope)
+            case Expect(laws, body, given) if given:
+                return self.conditional(laws, body, given, env, scope)
             case Expect(laws, body):
                 bound: tuple[Var, ...] = ()
                 weights = []
@@ -323,6 +325,20 @@ class Grounder:
         if isinstance(node, Sym):
             raise NotDecidable(f"{latex(node)} is not known in the setting {self.model.setting.name}")
         raise NotDecidable(f"{latex(node)} is beyond the setting {self.model.setting.name}")
+
+    def conditional(self, laws: tuple[Law, ...], body: Node, given: tuple[Sym, ...], env: dict, scope: dict) -> Ground:
+        """E_q[body | given]: the average over q(the other variables of the body | given)."""
+        bare = len(laws) == 1 and not laws[0].vars and isinstance(laws[0].dist, Density) and not laws[0].dist.args
+        if not bare:
+            raise NotDecidable("under which law? Write E_q[... | x] or E_p[... | x], or the law itself below E")
+        letter = self.letter(laws[0].dist)  # type: ignore[arg-type]
+        held = [v for s in given for v in self.variables(s, env, scope)]
+        probe = Grounder(self.model, self.indices, self.joint, self.prior)
+        probe.go(body, env, scope)
+        over = tuple(sorted(v[:2] for v in probe.free if not v[2] and v not in held))
+        bound, new = self.bind_slots(over, scope)
+        weight = self.atom(letter, list(bound), held, f"{letter}({', '.join(map(shown, over))} | ...)")
+        return ("sum", bound, times([weight, self.go(body, env, new)]))
 
     def integer(self, node: Node, env: dict) -> int:
         sign = 1

@@ -31,10 +31,17 @@ from course.equations.tree import (
     Big,
     Chain,
     Density,
+    Div,
+    Expect,
+    Func,
     Index,
+    Integral,
+    Mul,
     Neg,
     Node,
     Num,
+    Pow,
+    Range,
     Sym,
     children,
     latex,
@@ -296,7 +303,10 @@ class Claim:
                     continue
                 raise
             if names and any(
-                "is no density" in x or ("is not defined in the setting" in x and "taking it for" in x) for x in g.lints
+                "is no density" in x
+                or x.endswith(" names a variable twice")
+                or ("is not defined in the setting" in x and "taking it for" in x)
+                for x in g.lints
             ):
                 continue
             out.append(
@@ -410,13 +420,14 @@ def decide(claim: Claim, explaining: bool = True, search: bool = True) -> Verdic
     """The verdict on one relation, without its reading. search=False looks for a proof only, not for a counterexample."""
     if claim.relation in (":=", "=:"):
         claim = replace(claim, relation="=")
-    if claim.relation in ("~", "->", "~=", "!=", "propto"):
+    if claim.relation == "propto":
+        return _proportional(claim, search)
+    if claim.relation in ("~", "->", "~=", "!="):
         what = {
             "~": '"distributed as" is no equation; write the density',
             "~=": "an approximation is no claim that can be decided",
             "->": "a limit is beyond this setting",
             "!=": '"not equal" is not decided',
-            "propto": '"proportional" is not decided',
         }
         return Verdict("undecided", reason=what[claim.relation])
     try:
@@ -448,6 +459,50 @@ def decide(claim: Claim, explaining: bool = True, search: bool = True) -> Verdic
         return Verdict("undecided", reason=str(e))
     except RecursionError:
         return Verdict("undecided", reason="the statement is nested too deeply")
+
+
+def _proportional(claim: Claim, search: bool) -> Verdict:
+    """left is proportional to right as a function of the variables of the left density: left(z) right(z') = left(z') right(z)."""
+    if not isinstance(claim.left, Density) or not claim.left.args:
+        return Verdict("undecided", reason="proportional as a function of what? Write a density alone on the left")
+    names = {s.name for s in claim.left.args}
+    others = {n for side in (claim.left, claim.right) for n in walk(side) if isinstance(n, Sym) and n.name in names}
+    if any(isinstance(i, Range) for s in others - set(claim.left.args) for i in s.sub):
+        return Verdict("undecided", reason="proportional as a function of some variables of a range: this is not decided")
+
+    def other(node: Node) -> Node:
+        if isinstance(node, Sym) and node in claim.left.args:  # type: ignore[attr-defined]
+            return replace(node, marks=(*node.marks, "prime"))
+        return rebuild(node, other)
+
+    crossed = Mul((claim.left, other(claim.right))), Mul((other(claim.left), claim.right))
+    verdict = decide(replace(claim, left=crossed[0], relation="=", right=crossed[1]), False, search)
+    variables = ", ".join(map(latex, claim.left.args))
+    reason = f"as functions of {variables}: {latex(Chain(crossed, ('=',)))}"
+    return replace(verdict, reason=f"{reason}; {verdict.reason}" if verdict.reason else reason)
+
+
+def _positive(node: Node) -> bool:
+    """Is the term seen to be positive: made of densities and their averages?"""
+    match node:
+        case Num(v):
+            return v > 0
+        case Density():
+            return bool(node.args)
+        case Mul(parts):
+            return all(map(_positive, parts))
+        case Div(a, b):
+            return _positive(a) and _positive(b)
+        case Expect(_, body) | Integral(_, body) | Pow(body, _) | Big("prod", _, _, _, body):
+            return _positive(body)
+    return isinstance(node, Func) and node.name == "exp"
+
+
+def _log(node: Node) -> Node:
+    """The logarithm of a positive term."""
+    if isinstance(node, Mul):
+        return Add(tuple(map(_log, node.factors)))
+    return node.body if isinstance(node, Func) and node.name == "exp" else Func("log", node)
 
 
 def _reading(claim: Claim, explaining: bool, only_kind: bool = False, search: bool = True) -> tuple[Verdict, dict]:
@@ -490,6 +545,9 @@ def _reading(claim: Claim, explaining: bool, only_kind: bool = False, search: bo
     if relation == "=" and not search:
         return Verdict("undecided"), flags
     if relation == "=":
+        exponential = any(isinstance(n, Func) and n.name == "exp" for side in (claim.left, claim.right) for n in walk(side))
+        if exponential and _positive(claim.left) and _positive(claim.right):
+            return decide(replace(claim, left=_log(claim.left), right=_log(claim.right)), explaining), flags
         for i in open_:
             cex = _refute(claim, i, "=", lints, thorough=False)
             if cex:
@@ -505,6 +563,11 @@ def _reading(claim: Claim, explaining: bool, only_kind: bool = False, search: bo
         if cex:
             return _refuted(claim, i, cex, lints, extra_note, explaining), flags
     found = _bounded(claim, weak, open_, instances, not only_kind)
+    if found is None and _positive(claim.left) and _positive(claim.right):
+        logs = replace(claim, left=_log(claim.left), relation=weak, right=_log(claim.right))
+        verdict = decide(logs, explaining, False)
+        if verdict.accepted and relation == weak:
+            return replace(verdict, certificate=f"for the logarithms of both sides, {verdict.certificate}"), flags
     if found is None:
         for i in open_[:12] if search else ():
             cex = _refute(claim, i, weak, lints, thorough=True)
@@ -863,9 +926,8 @@ def _key(node: Node) -> Node:
 def _judged(reading: Reading, setting: Setting | None, explaining: bool) -> list[Step]:
     """Every relation of every chain, judged; setting None is the Gaussian one."""
     conditions = tuple(c for c in reading.chains if _is_condition(c))
-    definitions: dict[Node, Node] = {}
+    definitions = _definitions(reading, setting)
     steps: list[Step] = []
-    total = sum(len(c.relations) for c in reading.chains if c not in conditions)
     name = setting.name if setting else "gaussian"
     for chain in reading.chains:
         if not chain.relations:
@@ -880,9 +942,9 @@ def _judged(reading: Reading, setting: Setting | None, explaining: bool) -> list
             elif len(steps) >= MAX_RELATIONS:
                 verdict = Verdict("undecided", reason=f"only the first {MAX_RELATIONS} relations of an input are judged")
             elif setting is None:
-                verdict = _closed_form(left, relation, right, explained)
+                verdict = _closed_line(left, relation, right, definitions, explained)
             else:
-                verdict = _defined(left, relation, right, setting, definitions, total > 1) or decide(
+                verdict = _defined(left, relation, right, setting, definitions) or decide(
                     Claim(setting, _substitute(left, definitions), relation, _substitute(right, definitions), conditions),
                     explaining,
                 )
@@ -894,18 +956,69 @@ def _judged(reading: Reading, setting: Setting | None, explaining: bool) -> list
 CONDITION = "a condition on an index"
 
 
-def _defined(left: Node, relation: str, right: Node, setting: Setting, definitions: dict, several: bool) -> Verdict | None:
+def _definitions(reading: Reading, setting: Setting | None) -> dict[Node, Node]:
+    """What names without a meaning in the setting stand for: the other side of the first relation that has one alone on a side,
+    wherever it stands. In a single `name = ...` nothing is defined: it may be a claim about something we do not know."""
+    from course.equations import gaussian
+
+    out: dict[Node, Node] = {}
+    relations = [
+        (c.terms[k], relation, c.terms[k + 1])
+        for c in reading.chains
+        if not _is_condition(c)
+        for k, relation in enumerate(c.relations)
+    ]
+    for left, relation, right in relations:
+        for side, other in ((left, right), (right, left)):
+            defines = relation == (":=" if side is left else "=:") or (relation == "=" and len(relations) > 1)
+            if not defines or _key(side) in out or _key(side) in map(_key, walk(other)):
+                continue
+            if setting is None:
+                power = isinstance(side, Pow) and side.exponent == Num(Fraction(2)) and isinstance(side.base, Sym)
+                named = side.base if power else side  # type: ignore[union-attr]
+                if not isinstance(named, Sym | Apply) or not gaussian._defines(named, "=", other):
+                    continue
+                if power:
+                    named, other = side.base, Func("sqrt", other)  # type: ignore[union-attr]
+                out[_key(named)] = out[named] = other
+            elif isinstance(side, Sym | Apply) and not _known(side, setting):
+                out[_key(side)] = out[side] = other
+    return {
+        name: _substitute(meaning, {k: v for k, v in out.items() if _key(k) != _key(name)}) for name, meaning in out.items()
+    }
+
+
+def _closed_line(left: Node, relation: str, right: Node, definitions: dict, explaining: bool) -> Verdict:
+    """The verdict on a line of the Gaussian setting. A symbol such as sigma_t is free and may be defined in another line: a line
+    must then hold with the definition, or without it."""
+    free = _closed_form(left, relation, right, explaining)
+    meant = [_substitute(side, definitions) for side in (left, right)]
+    if meant == [left, right] or free.accepted:
+        return free
+    if meant[0] == right or meant[1] == left:
+        name = left if meant[0] == right else right
+        return Verdict("identity", reason=f"taken as the definition of {latex(name)}")
+    defined = _closed_form(meant[0], relation, meant[1], explaining)
+    if defined.accepted or free.kind == "undecided":
+        return defined
+    return free
+
+
+def _defined(left: Node, relation: str, right: Node, setting: Setting, definitions: dict) -> Verdict | None:
     """The verdict on a relation that gives a new name its meaning; None if it does not."""
     for side, other in ((left, right), (right, left)):
-        if not isinstance(side, Sym | Apply) or _known(side, setting) or _key(side) in definitions:
+        if not isinstance(side, Sym | Apply) or _known(side, setting):
             continue
-        if relation == (":=" if side is left else "=:") or (relation == "=" and several):
-            definitions[_key(side)] = definitions[side] = other
-            return Verdict("identity", reason=f"taken as the definition of {latex(side)}")
-        if relation == "=":
+        if _key(side) not in definitions and relation == "=":
             return Verdict(
                 "undecided", reason=f"{latex(side)} is not known in the setting {setting.name}; to define it, write :="
             )
+        if (
+            _key(side) in definitions
+            and definitions[_key(side)] == _substitute(other, definitions)
+            and relation in ("=", ":=", "=:")
+        ):
+            return Verdict("identity", reason=f"taken as the definition of {latex(side)}")
     return None
 
 

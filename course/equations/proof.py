@@ -349,7 +349,7 @@ def _primes(c: Fraction) -> dict[int, int]:
 
 
 class Elemental:
-    """A quantity that is never negative: E KL(law(A | B, given) || other(A | C)), or a Jensen gap."""
+    """A quantity that is never negative: E KL(law(A | B, given) || other(A | C)), or what `jensen` says in words."""
 
     def __init__(
         self,
@@ -372,6 +372,10 @@ class Elemental:
             c,
             jensen,
         )
+
+    def named(self, text: str) -> Elemental:
+        """The same, under another description."""
+        return Elemental(self.form, self.letter, self.a, self.b, self.given, self.other, self.c, text)
 
     def text(self) -> str:
         if self.jensen:
@@ -447,7 +451,7 @@ class Bounds:
                 self.n.elementals[key] = self.under(law, hidden, outer)
             for k, e in self.n.elementals[key].items():
                 out.setdefault(k, e)
-        return [*out.values(), *gaps]
+        return [*out.values(), *gaps, *self.mixed(target)]
 
     def under(
         self, law: tuple[str, frozenset[Var]], hidden: frozenset[Var], outer: frozenset[Var]
@@ -526,7 +530,49 @@ class Bounds:
         """Nonnegative coefficients with sum = target, checked exactly; None if none are found."""
         if any(len(logs) != 1 for _, _, logs in target):
             return None
-        elementals = self.elementals(target)
+        return self.combined(target, self.elementals(target)) or self.averaged(target)
+
+    def averaged(self, target: Form) -> list[tuple[Fraction, Elemental]] | None:
+        """The same for an average: what is never negative for each value of some variables is not negative on average."""
+        shared = frozenset.intersection(*(frozenset(v[:2] for v in bound) for bound, _, _ in target)) if target else frozenset()
+        for slots in (frozenset([s]) for s in sorted(shared)):
+            for letter in "pq":
+                inside: Form = {}
+                for (bound, mono, logs), c in target.items():
+                    mine = {v: (*v[:2], "#each") for v in bound if v[:2] in slots}
+                    term = _rename((bound - mine.keys(), mono, logs), mine) if len(mine) == len(slots) else None
+                    if term is None:
+                        break
+                    law = self.n.marginal(letter, frozenset(mine.values()))
+                    term = (term[0], _join(term[1], frozenset((f, -e) for f, e in law.items())), term[2])
+                    _put(inside, self.n.settled(term) if term[0] else term, c)
+                else:
+                    found = self.combined(inside, self.elementals(inside))
+                    if found:
+                        over = f"the average over {letter}({', '.join(map(shown, sorted(slots)))}) of "
+                        return [(c, e.named(over + e.text().replace("#each", ""))) for c, e in found]
+        return None
+
+    def mixed(self, target: Form) -> list[Elemental]:
+        """KL(w || p) for every product w of densities that the target averages over and that is itself a joint law."""
+        out: list[Elemental] = []
+        for bound, mono in sorted({t[:2] for t in target if t[0] and all(f[0] == "m" for f, _ in t[1])}, key=order):
+            if len({f[1] for f, _ in mono} | {str(e) for _, e in mono if e != 1}) == 1 and len(mono) == 1:
+                continue  # a marginal of one law: among the others already
+            if len({v[:2] for v in bound}) < len(bound) or self.n.settled((bound, mono, frozenset())) != UNIT:
+                continue
+            for other in "pq":
+                form: Form = {}
+                for f, e in (*mono, *((f, -e) for f, e in self.n.marginal(other, bound).items())):
+                    _put(form, self.n.settled((bound, mono, frozenset([(f, 1)]))), e)
+                names = ", ".join(shown(v) for v in sorted(bound))
+                text = f"KL(the law averaged over || {other}({names}))"
+                if form:
+                    out.append(Elemental(form, other, bound, frozenset(), frozenset(), other, frozenset(), text))
+        return out
+
+    def combined(self, target: Form, elementals: list[Elemental]) -> list[tuple[Fraction, Elemental]] | None:
+        """Nonnegative coefficients with which the elementals add up to the target."""
         wanted = set(target)
         reach = True
         # only elementals all of whose atoms can cancel matter; drop those with an atom no other one has

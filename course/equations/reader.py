@@ -7,7 +7,8 @@ How far operators reach, where LaTeX itself does not say (the reading is printed
 * `\log a b / c` is log(ab/c): a logarithm takes the whole product that follows, up to +, -, a relation, or the next
   \log, \sum, \int, \mathbb{E} or KL. `\log(...)` takes its bracket.
 * `\mathbb{E}_q` and `\int_z` without brackets take the whole product that follows.
-* `\sum_t` and `\prod_t` take the factors that follow, up to the last neighbour that mentions their index.
+* `\prod_t` takes the factors that follow, up to the last neighbour that mentions its index; `\sum_t` up to the last factor or
+  divisor that mentions it, whatever stands between.
 * a/b c is (a/b) c.
 """
 
@@ -27,6 +28,7 @@ from course.equations.tree import (
     Apply,
     Big,
     Chain,
+    Covariance,
     Density,
     Div,
     Expect,
@@ -45,7 +47,7 @@ from course.equations.tree import (
     Sym,
     walk,
 )
-from course.equations.words import ReadError, Word, words
+from course.equations.words import MAX_NESTING, ReadError, Word, words
 
 __all__ = ["ReadError", "Reading", "read", "read_statement"]
 
@@ -62,7 +64,7 @@ class Reading:
 class Item:
     """One piece of a product before the reach of operators is settled."""
 
-    kind: str  # "atom", "bracket", "log", "exp", "opt", "big", "grad", "int", "expect", "slash", "times"
+    kind: str  # "atom", "bracket", "given", "log", "exp", "opt", "big", "grad", "int", "expect", "slash", "times"
     value: object
     at: Token
     powers: tuple[Node, ...] = ()
@@ -122,6 +124,7 @@ SHOWN = {
     "RSUB": "} of the subscript",
     "MEASURE": "a measure such as dz",
     "INFOOPEN": "an entropy",
+    "COVOPEN": "a covariance",
     "SUP": "^",
     "$END": "the end",
     "OPT": r"\max",
@@ -149,6 +152,7 @@ _STARTS = {
     "APPLYOPEN",
     "GRAD",
     "INFOOPEN",
+    "COVOPEN",
     "OPT",
     "KLMACRO",
     "GOPEN",
@@ -174,8 +178,8 @@ def read(latex: str) -> Reading:
 
     Raises ReadError (a ValueError) with line, column, what was expected and what was found.
     """
-    items, notes = words(latex)
     try:
+        items, notes = words(latex)
         chains = _parser().parse(items)  # type: ignore[arg-type]
     except UnexpectedToken as error:
         if error.token.type == "$END" and items:
@@ -185,6 +189,8 @@ def read(latex: str) -> Reading:
         if isinstance(error.orig_exc, ReadError):
             raise error.orig_exc from None
         raise
+    except RecursionError:
+        raise ReadError("the formula is nested too deeply") from None
     except UnexpectedInput as error:
         raise ReadError(str(error), getattr(error, "line", 1), getattr(error, "column", 1)) from None
     return Reading(tuple(chains), tuple(notes))
@@ -236,18 +242,49 @@ def _has_density(node: Node) -> bool:
     return any(isinstance(n, Density | Normal) for n in walk(node))
 
 
+def _stops(item: Item, kinds: tuple[str, ...]) -> bool:
+    """Does a logarithm's product end before this item? kinds are kinds of items, "sum" for \\sum_t and "kl" for KL divergences."""
+    if item.kind == "big":
+        return "sum" in kinds and item.value[0] == "sum"  # type: ignore[index]
+    return item.kind in kinds or ("kl" in kinds and item.kind == "atom" and isinstance(item.value, KL))
+
+
 class _Fold:
     """Turns the flat items of a term into a tree."""
 
     def __init__(self, items: list[Item]):
-        self.items, self.i = items, 0
+        self.items, self.i, self.depth = items, 0, 0
+        self.known: dict[tuple, tuple[Node, int]] = {}  # factors that were looked at and left
 
     def peek(self) -> Item | None:
         return self.items[self.i] if self.i < len(self.items) else None
 
-    def product(self, stop: tuple[str, ...] = (), index: str | None = None) -> Node:
-        """Factors up to the end, up to an operator in `stop`, or, for a sum or product over `index`, up to the last
-        neighbour that mentions the index."""
+    def body(self, stop: tuple[str, ...], kind: str, index: str) -> Node:
+        """What a sum or product over `index` acts on (see the top of the file)."""
+        if self.peek() is None:
+            return self.product(stop)  # says what is missing
+        out = self.factor(stop)
+        waiting: list[tuple[bool, Node]] = []  # (divided by?, factor) seen since the last one that mentions the index
+        end = self.i
+        while (item := self.peek()) is not None and not _stops(item, stop):
+            if item.kind in ("times", "slash"):
+                self.i += 1
+                if self.peek() is None or self.peek().kind in ("times", "slash"):  # type: ignore[union-attr]
+                    break
+            below = item.kind == "slash"
+            factor = self.factor(stop)
+            waiting.append((below, factor))
+            if _mentions(factor, index):
+                for divided, f in waiting:
+                    out = _quotient(out, f) if divided else Mul((*out.factors, f) if isinstance(out, Mul) else (out, f))
+                waiting, end = [], self.i
+            elif kind == "prod":
+                break
+        self.i = end
+        return out
+
+    def product(self, stop: tuple[str, ...] = ()) -> Node:
+        """Factors up to the end, or up to an operator in `stop`."""
         first = self.items[self.i - 1] if self.i else self.items[0]
         factors: list[Node] = []
         while (item := self.peek()) is not None:
@@ -266,27 +303,33 @@ class _Fold:
                 above = factors[0] if len(factors) == 1 else Mul(tuple(factors))
                 factors = [_quotient(above, below)]
                 continue
-            if factors and item.kind in stop:
+            if factors and _stops(item, stop):
                 break
-            if index is not None and factors:
-                mark = self.i
-                following = self.factor(stop)
-                if not _mentions(following, index) or (
-                    item.kind in ("big", "int", "expect") and item.kind == "big" and not _mentions(following, index)
-                ):
-                    self.i = mark
-                    break
-                factors.append(following)
-                continue
             factors.append(self.factor(stop))
         if not factors:
             raise _error(first.at, f"{first.at} has nothing to act on", "an expression")
         return factors[0] if len(factors) == 1 else Mul(tuple(factors))
 
     def factor(self, stop: tuple[str, ...] = ()) -> Node:
+        key = (self.i, stop)
+        if key not in self.known:
+            node = self.operand(stop)
+            self.known[key] = node, self.i
+        node, self.i = self.known[key]
+        return node
+
+    def operand(self, stop: tuple[str, ...]) -> Node:
         item = self.peek()
         assert item is not None
         self.i += 1
+        self.depth += 1
+        if self.depth > MAX_NESTING:
+            raise _error(item.at, f"more than {MAX_NESTING} operators act on each other here")
+        out = self.applied(item, stop)
+        self.depth -= 1
+        return out
+
+    def applied(self, item: Item, stop: tuple[str, ...]) -> Node:
         match item.kind:
             case "atom" | "bracket":
                 return _raised(item.value, item.powers)  # type: ignore[arg-type]
@@ -296,8 +339,7 @@ class _Fold:
                 return Func(str(item.value), self.product(stop))
             case "big":
                 kind, var, low, high = item.value  # type: ignore[misc]
-                body = self.product((*stop,), index=var)
-                return Big(kind, var, low, high, body)
+                return Big(kind, var, low, high, self.body(stop, kind, var))
             case "grad":
                 body = self.factor(stop) if self.peek() else None
                 if body is None:
@@ -307,10 +349,16 @@ class _Fold:
                 return Integral(item.value, self.product(stop))  # type: ignore[arg-type]
             case "expect":
                 following = self.peek()
+                if following is not None and following.kind == "given":
+                    self.i += 1
+                    body, given = following.value  # type: ignore[misc]
+                    return _raised(Expect(item.value, body, given), following.powers)  # type: ignore[arg-type]
                 if following is not None and following.kind == "bracket":
                     self.i += 1
                     return _raised(Expect(item.value, following.value), following.powers)  # type: ignore[arg-type]
                 return Expect(item.value, self.product(stop))  # type: ignore[arg-type]
+            case "given":
+                raise _error(item.at, f"{item.at} does not fit here", "a closing bracket")
         raise _error(item.at, f"{item.at} does not fit here", "an expression")
 
     def function(self, item: Item) -> Node:
@@ -354,8 +402,11 @@ class _Build(Transformer):
         return parts[0]
 
     def chain(self, parts):
-        terms = tuple(p for p in parts if isinstance(p, Node))
         rels = [p for p in parts if isinstance(p, Token)]
+        for n, p in enumerate(parts):
+            if isinstance(p, _Conditional) and (n or not rels or rels[0].type != "SIM"):
+                raise _error(p.bar, f"{p.bar} does not fit here", r"p(x \mid z)", r"x \mid z \sim ...")
+        terms = tuple(p.law if isinstance(p, _Conditional) else p for p in parts if isinstance(p, Node | _Conditional))
         return Chain(terms, tuple(str(_word(r).value) for r in rels), tuple((r.line or 1, r.column or 1) for r in rels))
 
     def expr(self, parts):
@@ -404,6 +455,26 @@ class _Build(Transformer):
     def bracket(self, parts):
         return Item("bracket", parts[1], parts[0])
 
+    def given(self, parts):
+        return Item("given", (parts[1], tuple(parts[3])), parts[2])
+
+    def conditional(self, parts):
+        return _Conditional(Density("", (_word(parts[0]).value,), tuple(parts[2])), parts[1])
+
+    def covariance(self, parts):
+        name = _word(parts[0]).value[0].name
+        nodes = [p for p in parts if isinstance(p, Node)]
+        if len(nodes) > 1 and name == "Var":
+            raise _error(parts[0], "a variance is of one thing", r"\mathrm{Var}(x)", r"\mathrm{Cov}(x, y)")
+        given = next((tuple(p) for p in parts if isinstance(p, _Args)), ())
+        return Item("atom", Covariance(tuple(nodes), given), parts[0])
+
+    def entropy(self, parts):
+        head = _word(parts[0]).value[0]
+        if head.name != "H":
+            raise _error(parts[0], "mutual information has two groups of variables", "I(x; z)")
+        return Item("atom", Apply(Sym("H"), (_normal(parts[2:-1]),)), parts[0])
+
     def args(self, parts):
         return _Args(p for p in parts if isinstance(p, Sym))
 
@@ -447,9 +518,15 @@ class _Build(Transformer):
                 given = p
             else:
                 groups.append(p)
-        if len(groups) == 1 and len(groups[0]) == 2 and False:
-            groups = [groups[0][:1], groups[0][1:]]
         return groups, given
+
+    def cross(self, parts):
+        if _word(parts[0]).value[0].name != "H":
+            raise _error(parts[0], "mutual information has two groups of variables", "I(x; z)")
+        return Item("atom", Neg(Expect((Law((), parts[1]),), Func("log", parts[3]))), parts[0])
+
+    def law_density(self, parts):
+        return _density(parts)
 
     def law_of(self, parts):
         return _density(parts)
@@ -505,6 +582,14 @@ class _Build(Transformer):
 @dataclass(frozen=True)
 class _Power:
     node: Node
+
+
+@dataclass(frozen=True)
+class _Conditional:
+    """x | z on the left of a \\sim."""
+
+    law: Density
+    bar: Token
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,8 @@ class Setting:
 
     @cached_property
     def definitions(self) -> dict[str, Node]:
-        return {k: read_statement(f"{v} = 0").terms[0] for k, v in self.names.items()}
+        negative = {"NELBO": r"-\mathrm{ELBO}"} if "ELBO" in self.names else {}
+        return {k: read_statement(f"{v} = 0").terms[0] for k, v in (negative | self.names).items()}
 
     @cached_property
     def alias_slots(self) -> dict[Slot, Slot]:

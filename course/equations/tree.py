@@ -125,7 +125,7 @@ class Grad(Node):
 @dataclass(frozen=True)
 class Density(Node):
     """letter(args | given): p(x, z_{1:T}), q(z_t | z_{t-1}). A bare `q` has no args. The letter is "p" or "q"; labels
-    keep what is not a parameter, for instance ("data",)."""
+    keep what is not a parameter, for instance ("data",). In "x_t | x_0 ~ N(...)" no letter is written: it is ""."""
 
     letter: str
     args: tuple[Sym, ...] = ()
@@ -153,10 +153,19 @@ class Law(Node):
 
 @dataclass(frozen=True)
 class Expect(Node):
-    r"""\mathbb{E}_{laws}[body]."""
+    r"""\mathbb{E}_{laws}[body | given]."""
 
     laws: tuple[Law, ...]
     body: Node
+    given: tuple[Sym, ...] = ()
+
+
+@dataclass(frozen=True)
+class Covariance(Node):
+    r"""Var(x | given), or Cov(x, y | given) of two different things; Var(x) and Cov(x) are the same."""
+
+    of: tuple[Node, ...]
+    given: tuple[Sym, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -275,6 +284,7 @@ GREEK = {
     "Psi",
     "Omega",
     "ell",
+    "emptyset",
 }
 RELATION_LATEX = {
     "=": "=",
@@ -345,6 +355,8 @@ def _density(d: Density) -> str:
     head = d.letter + ("_{" + ", ".join(_label(x) for x in d.labels) + "}" if d.labels else "")
     if not d.args:
         return head
+    if not d.letter:
+        return rf"{_args(d.args)} \mid {_args(d.given)}"
     return f"{head}({_args(d.args)}" + (rf" \mid {_args(d.given)}" if d.given else "") + ")"
 
 
@@ -411,9 +423,14 @@ def _latex(node: Node) -> tuple[str, int]:
             return r"\mathcal{N}(" + (f"{latex(x)}; " if x is not None else "") + f"{latex(mean)}, {latex(cov)})", _ATOM
         case Law():
             return _law(node), _ATOM
-        case Expect(laws, body):
+        case Expect(laws, body, given):
             sub = ", ".join(_law(law) for law in laws)
-            return r"\mathbb{E}" + (f"_{{{sub}}}" if sub else "") + rf"\left[{latex(body)}\right]", _ATOM
+            bar = rf" \mid {_args(given)}" if given else ""
+            return r"\mathbb{E}" + (f"_{{{sub}}}" if sub else "") + rf"\left[{latex(body)}{bar}\right]", _ATOM
+        case Covariance(of, given):
+            bar = rf" \mid {_args(given)}" if given else ""
+            name = "Var" if len(of) == 1 else "Cov"
+            return rf"\mathrm{{{name}}}({', '.join(map(latex, of))}{bar})", _ATOM
         case KL(left, right):
             return rf"D_{{\mathrm{{KL}}}}\left({latex(left)} \,\|\, {latex(right)}\right)", _ATOM
         case Info(kind, letter, groups, given, True):
@@ -475,8 +492,9 @@ def outline(node: Node, depth: int = 0) -> str:
             title = f"{kind} over {var} from {_index(low) or 'its first'} to {_index(high) or 'its last'}"
         case Integral(over):
             title = f"integral over {_args(over)}"
-        case Expect(laws):
+        case Expect(laws, _, given):
             title = "expectation over " + (", ".join(_law(law) for law in laws) or "everything")
+            title += f" given {_args(given)}" if given else ""
         case Grad(var):
             title = f"gradient in {_sym(var) if var else '?'}"
         case Func(name):
@@ -492,6 +510,7 @@ def outline(node: Node, depth: int = 0) -> str:
                 Mul: "product",
                 Div: "quotient",
                 Pow: "power",
+                Covariance: "covariance",
                 KL: "KL divergence",
                 Normal: "normal density",
                 Law: "law",

@@ -225,6 +225,9 @@ MACROS = {
     r"\vartheta": "theta",
     r"\varsigma": "sigma",
     r"\varrho": "rho",
+    r"\varnothing": "emptyset",
+    r"\Var": "Var",
+    r"\Cov": "Cov",
     r"\bSigma": "Sigma",
     r"\mSigma": "Sigma",
 }
@@ -251,7 +254,7 @@ ENVIRONMENTS = {
     "dmath",
 }
 INDEX_LETTERS = set("tsijknmlTNKLM")
-WORDS = ("log", "ln", "exp", "NELBO", "ELBO", "VLB", "SNR", "KL", "argmax", "argmin", "max", "min")
+WORDS = ("Var", "Cov", "log", "ln", "exp", "NELBO", "ELBO", "VLB", "SNR", "KL", "argmax", "argmin", "max", "min")
 REMARK = re.compile(
     r"\W*(since|because|by|as|where|using|with|due|from|note|i\.?e|which|hence|recall|constant in|up to|assuming|given)\b", re.I
 )
@@ -309,7 +312,7 @@ def raw_tokens(text: str) -> list[Raw]:
                         number,
                         column,
                         (UNICODE[c],) if c in UNICODE else ("an ASCII character",),
-                        c,
+                        c if c.isprintable() else f"U+{ord(c):04X}",
                     )
                 if not c.isprintable():
                     raise ReadError(
@@ -381,7 +384,13 @@ class Emitter:
         if tok.text == "{":
             return i + 1, self.match[i], self.match[i] + 1
         if tok.text in FONTS | set(ACCENTS):
-            return i, self.argument(i + 1, end, tok.text)[2], self.argument(i + 1, end, tok.text)[2]
+            j, marks = self.skip(i + 1, end), 1
+            while j < end and self.raw[j].text in FONTS | set(ACCENTS):
+                j, marks = self.skip(j + 1, end), marks + 1
+            if marks > MAX_NESTING:
+                raise fail(tok, f"more than {MAX_NESTING} accents and fonts on one symbol")
+            after = self.argument(j, end, tok.text)[2]
+            return i, after, after
         if tok.text in ("}", "&", r"\\", ")", "]", "_", "^"):
             raise fail(tok, f"{what} has no argument", ("an argument in braces",), tok.text)
         return i, i + 1, i + 1
@@ -417,8 +426,8 @@ class Emitter:
         ).strip()
 
     def run(self, i: int, end: int) -> str:
-        """The letters that stand together from i on."""
-        j = i
+        """The letters that stand together from i on, as far as they can matter."""
+        j, end = i, min(end, i + 20)
         while j < end and len(self.raw[j].text) == 1 and self.raw[j].text.isalpha() and (j == i or not self.raw[j].spaced):
             j += 1
         return "".join(t.text for t in self.raw[i:j])
@@ -764,6 +773,9 @@ class Emitter:
         if t == r"\mathbb" or t == r"\mathop" or t == r"\operatorname" or (t in FONTS and self.peek_word(i, end) == "E"):
             a, b, after = self.argument(i + 1, end, t)
             a, b = self.strip(a, b)
+            if t == r"\mathbb" and self.plain(a, b) == "V":
+                self.add("SYM", Sym("Var"), i, r"\mathbb{V}")
+                return after
             if a < b and self.raw[a].text == "E" and self.run(a, b) == "E":
                 below, above, _, _ = self.scripts(a + 1, b)
                 self.add("EXPECT", "E", i, r"\mathbb{E}")
@@ -859,7 +871,11 @@ class Emitter:
         if t in ZEROS or (t in FONTS and self.peek_word(i, end) == "0"):
             self.add("NUM", Num(Fraction(0)), i)
             return i + 1 if t in ZEROS else self.argument(i + 1, end, t)[2]
-        if t in (r"\cdots", r"\ldots", r"\dots"):
+        if t in (r"\cdots", r"\ldots", r"\dots", r"\dotsc") or (t == "." and self.text_of(i, min(i + 3, end)) == "..."):
+            after_run = self.run_of_variables(i if t != "." else i + 2, end)
+            if after_run is not None:
+                return after_run
+        if t in (r"\cdots", r"\ldots", r"\dots", r"\dotsc"):
             rest = self.plain(i + 1, end)
             if re.match(r"\s*(\(\d+\))?\s*(\\\\|\\end|$)", rest):
                 return i + 1
@@ -885,6 +901,44 @@ class Emitter:
             raise fail(tok, f"cannot read {t!r} here", ("a symbol, a density or an operator",), t)
         return self.named(found, i, end)
 
+    def run_of_variables(self, i: int, end: int) -> int | None:
+        r"""The dots at i in z_1, \ldots, z_T, in dz_1 \cdots dz_T, \int\cdots\int or \sum_{z_1}\cdots\sum_{z_T}: what stands before
+        and after becomes one z_{1:T}. None if these dots mean something else."""
+        i = self.skip(i + 1, end)
+        last = (
+            self.out[-2]
+            if self.out and self.out[-1].type == "COMMA" and len(self.out) > 1
+            else self.out[-1]
+            if self.out
+            else None
+        )
+        if last is None or i >= end or last.type not in ("SYM", "INT", "INTSUM", "MEASURE"):
+            return None
+        comma = last is not self.out[-1]
+        if comma != (last.type == "SYM") or (comma and self.raw[i].text != ","):
+            return None
+        if last.type == "INT":
+            return i if self.raw[i].text == r"\int" else None
+        kept = len(self.out)
+        after = self.step(self.skip(i + 1, end) if comma else i, end)
+        found = self.out[-1]
+        first, final = (w.value[0] if isinstance(w.value, tuple) and w.value else w.value for w in (last, found))
+        if (
+            len(self.out) != kept + 1
+            or found.type != last.type
+            or not isinstance(first, Sym)
+            or not isinstance(final, Sym)
+            or replace(first, sub=()) != replace(final, sub=())
+            or not all(len(s.sub) == 1 and isinstance(s.sub[0], Index) for s in (first, final))
+        ):
+            raise fail(self.raw[i - 1], "dots between different things", (r"z_1, \ldots, z_T",), r"\ldots")
+        whole = replace(first, sub=(Range(first.sub[0], final.sub[0]),))
+        del self.out[kept - 1 if comma else kept :]
+        self.out[-1] = replace(
+            last, value=(whole,) if isinstance(last.value, tuple) else whole, text=last.text + "..." + found.text
+        )
+        return after
+
     def peek_word(self, i: int, end: int) -> str:
         a, b, _ = self.argument(i + 1, end, self.raw[i].text)
         a, b = self.strip(a, b)
@@ -899,12 +953,24 @@ class Emitter:
         ):
             j += 1
         text = self.text_of(i, j)
+        while (after := self.thousands(j, end)) and "." not in text and 0 < len(text) <= MAX_DIGITS and text[0] != "0":
+            if len(text) > 3 and j - i == len(text):
+                break
+            text += self.text_of(after - 3, after)
+            j = after
         if len(text) > MAX_DIGITS:
             raise fail(self.raw[i], f"a number of more than {MAX_DIGITS} digits")
         if text.count(".") > 1:
             raise fail(self.raw[i], f"{text} is not a number", ("a number",), text)
         self.add("NUM", Num(Fraction(text)), i, text)
         return j
+
+    def thousands(self, i: int, end: int) -> int | None:
+        r"""Index after a group of exactly three digits set off at i, as in 786\,432, 786{,}432 and 786,432."""
+        mark = [t.text for t in self.raw[i : min(i + 3, end)]]
+        j = i + 1 if mark[:1] in ([r"\,"], [","]) else i + 3 if mark == ["{", ",", "}"] else end
+        digits = [t.text.isdigit() and not t.spaced for t in self.raw[j : min(j + 4, end)]]
+        return j + 3 if digits[:3] == [True] * 3 and digits[3:] != [True] else None
 
     def law(self, a: int, b: int, at: int) -> None:
         self.add("LSUB", "_", at, "_")
@@ -1111,6 +1177,8 @@ class Emitter:
         text = self.text_of(i, after)
         if sym.name in ("log", "ln", "exp", "max", "min", "argmax", "argmin"):
             return self.function(sym.name, i, i + len(sym.name) if self.raw[i].text.isalpha() else after, end)
+        if sym.name == "L" and "ELBO" in sym.labels:
+            sym = replace(sym, name="ELBO", labels=tuple(x for x in sym.labels if x != "ELBO"))
         if sym.name == "KL" or (sym.name == "D" and any(x.replace(" ", "").upper() == "KL" for x in sym.labels)):
             self.add("KL", "KL", i, text)
             return after
@@ -1136,7 +1204,7 @@ class Emitter:
 
 # ------------------------------------------------------------------------------------------- brackets and context
 
-OPENERS = ("LPAR", "GOPEN", "NORMOPEN", "LSUB", "DENSOPEN", "KLOPEN", "NORMALOPEN", "APPLYOPEN", "INFOOPEN")
+OPENERS = ("COVOPEN", "LPAR", "GOPEN", "NORMOPEN", "LSUB", "DENSOPEN", "KLOPEN", "NORMALOPEN", "APPLYOPEN", "INFOOPEN")
 SHOWN = {"GOPEN": "{", "LSUB": "_{", "NORMOPEN": r"\|"}
 FUNCTIONS = {"SNR", "mu", "Var", "Cov", "f", "g", "F", "score"}
 
@@ -1238,6 +1306,8 @@ def brackets(items: list[Word]) -> list[Word]:
                     kind = "NORMALOPEN"
                 elif isinstance(sym, Sym) and sym.name in ("H", "I"):
                     kind = "INFOOPEN"
+                elif isinstance(sym, Sym) and sym.name in ("Var", "Cov"):
+                    kind = "COVOPEN"
                 elif isinstance(sym, Sym) and sym.name == "D":
                     kind = "KLOPEN"
                 else:
@@ -1342,9 +1412,13 @@ def opens_call(last: Word, items: list[Word], n: int) -> bool:
         return "DBAR" in kinds
     if sym.name in FUNCTIONS or {"theta", "phi", "vartheta"} & set(sym.labels) or sym.name in ("ELBO", "VLB", "NELBO"):
         return True
-    if "COMMA" in kinds or "SEMI" in kinds:
+    if "COMMA" in kinds or "SEMI" in kinds or (len(sym.name) > 1 and sym.name not in GREEK):
+        return True
+    if sym.name in ("L", "F", "J") and len(inside) == 1 and inside[0].type == "DENS":
         return True
     only = inside[0].value if len(inside) == 1 else None
+    if isinstance(only, Sym) and only.name in ("x", "z") and {"hat", "tilde"} & set(sym.marks):
+        return True
     return (isinstance(only, Sym) and not only.sub and only.name in ("t", "s", "T", "theta", "phi")) or (
         isinstance(only, Sym) and sym.name == "L" and only.name in ("x", "theta", "phi", "q")
     )

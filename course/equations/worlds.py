@@ -1,7 +1,7 @@
 """Small worlds: every variable gets a few values, every conditional table is filled with fractions. A statement that fails in
 one world, computed exactly, is refuted. Many worlds at once are tried in floating point; only a hit is computed exactly.
 
-Numbers that contain logarithms are kept as c + sum r_i log s_i with rational c, r_i, s_i, and only compared at the end, to 60
+Numbers that contain logarithms are kept as polynomials in log s_i with rational coefficients, and only compared at the end, to 60
 digits, where the logarithm of decimal.Decimal is correctly rounded: a difference that is seen is there.
 """
 
@@ -20,42 +20,62 @@ from course.equations.ground import Ground, NotDecidable, Var, shown
 from course.equations.settings import Model, Slot
 
 MAX_CELLS = 2_000_000
-MAX_BITS = 4_000  # of one exact fraction
+MAX_PRODUCTS = 4_000  # of logarithms, in one multiplication
 
 
 class Logs:
-    """c + sum of r * log(s): exact. Products of two logarithms are not needed anywhere in the course and are refused."""
+    """A polynomial in logarithms of rational numbers, with rational coefficients: exact. terms maps a product of logarithms, as
+    the sorted tuple of their arguments, to its coefficient; the empty product is 1."""
 
-    __slots__ = ("c", "logs")
+    __slots__ = ("terms",)
 
     def __init__(self, c: Fraction, logs: dict[Fraction, Fraction] | None = None):
-        self.c, self.logs = c, logs or {}
+        self.terms = {(s,): r for s, r in (logs or {}).items()}
+        if c:
+            self.terms[()] = c
 
     @staticmethod
     def of(x) -> Logs:
         return x if isinstance(x, Logs) else Logs(Fraction(x))
 
+    @staticmethod
+    def made(terms: dict[tuple, Fraction]) -> Logs:
+        out = Logs(Fraction(0))
+        out.terms = {k: r for k, r in terms.items() if r}
+        return out
+
+    @property
+    def c(self) -> Fraction:
+        return self.terms.get((), Fraction(0))
+
+    @property
+    def logs(self) -> dict[tuple, Fraction]:
+        return {k: r for k, r in self.terms.items() if k}
+
     def __add__(self, other) -> Logs:
-        other = Logs.of(other)
-        logs = dict(self.logs)
-        for s, r in other.logs.items():
-            logs[s] = logs.get(s, Fraction(0)) + r
-        return Logs(self.c + other.c, {s: r for s, r in logs.items() if r})
+        terms = dict(self.terms)
+        for k, r in Logs.of(other).terms.items():
+            terms[k] = terms.get(k, Fraction(0)) + r
+        return Logs.made(terms)
 
     __radd__ = __add__
 
     def __neg__(self) -> Logs:
-        return Logs(-self.c, {s: -r for s, r in self.logs.items()})
+        return Logs.made({k: -r for k, r in self.terms.items()})
 
     def __sub__(self, other) -> Logs:
         return self + (-Logs.of(other))
 
     def __mul__(self, other) -> Logs:
         other = Logs.of(other)
-        if self.logs and other.logs:
-            raise NotDecidable("a product of two logarithms")
-        a, b = (self, other) if self.logs else (other, self)
-        return Logs(a.c * b.c, {s: r * b.c for s, r in a.logs.items() if r * b.c})
+        if len(self.terms) * len(other.terms) > MAX_PRODUCTS:
+            raise NotDecidable("a product of sums of logarithms with too many terms")
+        terms: dict[tuple, Fraction] = {}
+        for a, x in self.terms.items():
+            for b, y in other.terms.items():
+                k = tuple(sorted(a + b)) if a and b else a or b
+                terms[k] = terms.get(k, Fraction(0)) + x * y
+        return Logs.made(terms)
 
     __rmul__ = __mul__
 
@@ -68,20 +88,24 @@ class Logs:
     def __rtruediv__(self, other) -> Logs:
         return Logs.of(other) / self
 
-    def decimal(self) -> Decimal:
-        """The value to about 60 digits; call inside a decimal context."""
-        total = _decimal(self.c)
-        for s, r in self.logs.items():
-            total += _decimal(r) * _decimal(s).ln()
-        return total
+    def decimal(self) -> tuple[Decimal, Decimal]:
+        """The value to about 60 digits, and the size of the numbers that were added; call inside a decimal context."""
+        total = size = Decimal(0)
+        for k, r in self.terms.items():
+            term, bound = _decimal(r), abs(_decimal(r))
+            for s in k:
+                term, bound = term * _decimal(s).ln(), bound * (abs(_decimal(s).ln()) + 1)
+            total, size = total + term, size + bound
+        return total, size
 
     def __str__(self) -> str:
         with localcontext() as context:
             context.prec = 60
-            value = self.decimal()
+            value, _ = self.decimal()
         if not self.logs:
             return f"{self.c}" if self.c.denominator < 10**9 else f"{float(self.c):.12g}"
-        parts = [f"{'' if r == 1 else f'{r} '}log({s})" for s, r in sorted(self.logs.items())]
+        named = sorted(self.logs.items(), key=lambda kr: (len(kr[0]), kr[0]))
+        parts = [f"{'' if r == 1 else f'{r} '}{' '.join(f'log({s})' for s in k)}" for k, r in named]
         exact = " + ".join(([str(self.c)] if self.c else []) + parts).replace("+ -", "- ")
         return (
             f"{exact} = {value:.9f}"
@@ -100,8 +124,7 @@ def sign(x: Logs) -> int:
         return (x.c > 0) - (x.c < 0)
     with localcontext() as context:
         context.prec = 60
-        value = x.decimal()
-        size = sum((abs(_decimal(r)) * (abs(_decimal(s).ln()) + 1) for s, r in x.logs.items()), abs(_decimal(x.c)))
+        value, size = x.decimal()
         return 0 if abs(value) <= size * Decimal(10) ** -50 else (1 if value > 0 else -1)
 
 
@@ -119,8 +142,9 @@ def _exp(x) -> Logs:
     if x.c:
         raise NotDecidable("the exponential of a fraction")
     out = Fraction(1)
-    for s, r in x.logs.items():
-        if r.denominator != 1 or abs(r) > 50:
+    for k, r in x.logs.items():
+        (s, *more) = k
+        if more or r.denominator != 1 or abs(r) > 50:
             raise NotDecidable("the exponential of a fraction of a logarithm")
         out *= s ** int(r)
     return Logs(out)

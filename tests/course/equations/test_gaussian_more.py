@@ -269,7 +269,7 @@ def test_what_holds_at_t_2_only_is_refuted_with_a_later_t():
         r"\bar\alpha_i = \bar\alpha_j",
         r"\tilde\mu_t = \beta_t",
         r"q(x_t|x_{t-1}) = x_t",
-        r"q(y|x_0) = 1",
+        r"q(u|x_0) = 1",
     ],
 )
 def test_left_open(text):
