@@ -261,11 +261,12 @@ def train(
     def work() -> None:
         if model != "emoji":
             raise ValueError(f"the only model to train is emoji, not {model!r}")
-        from course.emoji.train import STAGES
-        from course.emoji.train import train as run
         from course.render import quiet_libraries
 
-        quiet_libraries()
+        quiet_libraries()                               # before the import below makes diffusers speak of what it lacks
+        from course.emoji.train import STAGES
+        from course.emoji.train import train as run
+
         if evaluate:
             from course.emoji.evaluate import evaluate_and_write
 
