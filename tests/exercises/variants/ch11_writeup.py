@@ -128,7 +128,8 @@ def exaggerated(claims, rows):
 
 
 def other_thumbnails(claims, rows):
-    return claims, [{**row, "thumbnail": other["thumbnail"]} for row, other in zip(rows, rows[2:] + rows[:2], strict=True)]
+    """Those of the negatives: of other prompts or seeds they can be alike by chance."""
+    return claims, [{**row, "thumbnail": "".join(f"{15 - int(level, 16):x}" for level in row["thumbnail"])} for row in rows]
 
 
 def none_of(sampler):
@@ -158,7 +159,7 @@ WRONG = [
     {"edit": narrow, "says": "you claim to know more than these rows show"},
     {"edit": changed("guidance", by=[-3, 3]), "says": "so wide that it says nothing"},
     {"edit": other_thumbnails, "says": "rendered again, this row gives another picture"},
-    {"edit": each_row(lambda row: {"seed": int(row["seed"]) + 1}), "says": "rendered again, this row gives another picture"},
+    {"edit": each_row(lambda row: {"seed": int(row["seed"]) + 1}), "says": "rendered again, this row"},
     {"edit": each_row(lambda row: {"saturation": 0.9 if row["guidance"] == "7.5" else 0.1}), "says": "rendered again, this row has saturation"},
     {"edit": each_row(lambda row: {"right": 1 - int(row["right"])}), "says": "rendered again, this picture is"},
     {"edit": none_of("heun"), "says": "speaks of heun, 4 steps, guidance 7.5, and no row does"},
