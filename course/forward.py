@@ -23,7 +23,7 @@ def add_noise(x0: Tensor, eps: Tensor, level: Level) -> Tensor:
 def transition(earlier: Level, later: Level) -> tuple[Any, Any]:
     """The two numbers of q(x_later | x_earlier) = N(a x_earlier, b I): a = alpha_t / alpha_s, b = sigma_t^2 - a^2 sigma_s^2.
 
-    Between neighbours a = sqrt(1 - beta_t) and b = beta_t   (Ho et al. 2020, eq. 2; Kingma et al. 2021, eq. 20).
+    Between neighbours a = sqrt(1 - beta_t) and b = beta_t   (Ho et al. 2020, eq. 2; Kingma et al. 2021, appendix A).
     """
     a = later.alpha / earlier.alpha
     return a, later.sigma**2 - a**2 * earlier.sigma**2

@@ -189,7 +189,7 @@ def guided_network(unet: Any, context: Tensor, guidance_scale: float, guidance_r
 
 def decode(latents: Tensor, vae: Any) -> list[Image.Image]:
     """Latents (B, C, h, w) -> B pictures. The VAE was trained on latents of its own size; the U-Net on latents times
-    scaling_factor, so that their variance is about 1 (Rombach et al. 2022, section 3.3)."""
+    scaling_factor, so that their variance is about 1 (Rombach et al. 2022, appendix G)."""
     device, dtype = _home(vae)
     z = latents.to(device, dtype) / setting(vae, "scaling_factor", 1.0)
     picture = _tensor(vae.decode(z))                                                      # (B, 3, H, W), in [-1, 1]
