@@ -162,8 +162,8 @@ def picture(image, name: str, alt: str, caption: str = "", width: int | None = N
     below = f"<figcaption>{caption}</figcaption>" if caption else ""
     style = f' style="min-width:{least}px"' if least else ""
     return (
-        f'<figure class="computed" id="fig-{name}"><div class="drawing"><img{style} alt="{html.escape(alt, quote=True)}" width="{width or image.width}" '
-        f'src="data:image/png;base64,{data}"></div>{below}</figure>\n'
+        f'<figure class="computed" id="fig-{name}"><div class="drawing"><img{style} alt="{html.escape(alt, quote=True)}" '
+        f'width="{width or image.width}" src="data:image/png;base64,{data}"></div>{below}</figure>\n'
     )
 
 

@@ -64,7 +64,7 @@ def test_a_figure_is_valid_names_itself_and_takes_the_pages_ink(common):
 
 
 def test_panels_are_stacked_for_phones(common):
-    drawn, (left, right) = common.axes(1, 2, width=7.4, sharey=True)
+    drawn, (left, _) = common.axes(1, 2, width=7.4, sharey=True)
     left.plot([1, 2])
     left.set(ylabel="error")
     wide, stacked = ElementTree.fromstring(common.figure(drawn, "pair", "two panels", stack=True))[:2]
