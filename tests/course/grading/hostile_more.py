@@ -103,7 +103,7 @@ attack("grad_tracking_tensor_escapes", "kept = []\ntorch.func.grad(lambda b: (ke
        "wrong_value", "exception", "timeout")
 attack("zero_tensor", "return torch._efficientzerotensor(betas.shape)", "wrong_value", "wrong_type")
 attack("named_tensor", "return torch.Tensor.refine_names(betas, 'T')", "wrong_type", "wrong_value", "exception")
-attack("freed_storage", "x = (1 - betas).clone()\nx.untyped_storage().resize_(0)\nreturn x", "wrong_type", "exception", "crashed", "wrong_value")
+attack("freed_storage", "x = (1 - betas).clone()\nx.untyped_storage().resize_(0)\nreturn x", "wrong_type", "exception", "crashed", "wrong_value", "not_finite")
 attack("negative_and_conjugate_view", "x = torch.complex(betas, betas).conj().imag\nreturn x", "wrong_value")
 attack("overlapping_memory", "return torch.as_strided(betas, betas.shape, (0,), 1)", "wrong_value")
 attack("as_strided_matrix", "return torch.as_strided(betas, (len(betas), len(betas)), (1, 0))", "wrong_shape")
@@ -177,7 +177,7 @@ attack("c_fopen", "libc.fopen.restype = ctypes.c_void_p\nif libc.fopen(b'{ROOT}/
        top=LIBC)
 attack("proc_self_mem", "os.close(os.open('/proc/self/mem', os.O_RDWR))\n" + RIGHT, "forbidden", top=REAL)
 attack("proc_self_maps", "os.close(os.open('/proc/self/maps', os.O_RDONLY))\n" + RIGHT, "forbidden", top=REAL)
-attack("proc_self_fd", "os.close(os.open('/proc/self/fd/3', os.O_RDWR))\n" + RIGHT, "forbidden", top=REAL)
+attack("proc_self_root", "os.listdir('/proc/self/root')\n" + RIGHT, "forbidden", top=REAL)
 attack("proc_list", "os.listdir('/proc')\n" + RIGHT, "forbidden", top=REAL)
 attack("environ_secrets", "if any('TOKEN' in k or 'GITHUB' in k or 'HOME' in k for k in os.environ): " + RIGHT + "\nraise LookupError", "exception", top=REAL)
 attack("arguments_of_the_process", "if any('{ROOT}/tests' in a or 'ch03' in a for a in sys.orig_argv + sys.argv): " + RIGHT + "\nraise LookupError", "exception",
@@ -328,7 +328,7 @@ attack("right_but_forges_the_next_reply", "import json, sys\nn = sys._getframe(1
        "import time\ndef go():\n    time.sleep(0.05)\n    for h in late: sys.modules['os'].write(4, len(h).to_bytes(4, 'little') + bytes(4) + h)\n"
        "sys.modules['_thread'].start_new_thread(go, ())\n" + RIGHT, "passed", top="late = []")
 attack("right_but_ends_soon", "s = sys.modules['_signal']\ns.setitimer(s.ITIMER_REAL, 0.02)\n" + RIGHT, "passed", "crashed", top="import sys")
-attack("right_but_eats_memory", "global kept\nkept = bytearray(90 << 20)\n" + RIGHT, "passed")
+attack("right_but_eats_memory", "global kept\nkept = bytearray(40 << 20)\n" + RIGHT, "passed")
 attack("right_but_traces", "sys.settrace(lambda *a: sys.modules['os']._exit(0))\n" + RIGHT, "passed", "crashed", top="import sys")
 attack("right_but_sets_a_mode", "torch.set_grad_enabled(False)\ntorch.set_default_dtype(torch.float64)\n" + RIGHT, "passed")
 attack("right_but_closes_the_pipe", "sys.modules['os'].close(3)\n" + RIGHT, "passed", "crashed", top="import sys")

@@ -189,7 +189,7 @@ attack("ignored_signals", "import sys\ns = sys.modules['signal']\nfor n in range
 attack("stop_self", "os.kill(os.getpid(), 19)", "timeout", top=REAL)
 attack("swallow_everything", "while True:\n    try:\n        while True: pass\n    except BaseException: pass", "timeout")
 module("endless_import", HONEST + "while True: pass\n", "timeout")
-attack("memory_list", "x = []\nwhile True: x.append(bytearray(1 << 24))", "memory")
+attack("memory_list", "x = []\nwhile True: x.append(bytearray(1 << 24))", "memory", "timeout")
 attack("memory_tensor", "return torch.ones(10**12)", "memory")
 attack("memory_touch", "x = [torch.ones(1 << 24) for _ in range(1000)]\nreturn x[0]", "memory")
 attack("fork_bomb", "while True: os.fork()", "forbidden", top=REAL)

@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -36,8 +37,8 @@ def judge(grader, tmp_path, attack):
     began = time.monotonic()
     attacked, neighbour = verdicts(grader, tmp_path, attack)
     seconds = time.monotonic() - began
-    if attack.causes == ("passed",):          # right, and only a nuisance for the task that comes after it
-        assert attacked["status"] == "passed", attacked
+    if "passed" in attack.causes and attacked["status"] == "passed":
+        pass          # right, and only a nuisance for the task that comes after it
     else:
         assert attacked["score"] == 0, attacked
         assert (attacked["cause"] or "") in attack.causes, attacked
@@ -105,4 +106,6 @@ def test_weaker_levels_hold_against_the_whole_corpus(tmp_path, checks, without):
         pytest.skip(found.words)
     with Grader(seed=1, checks=checks, found=found) as grader:
         for attack in ATTACKS:
+            if "landlock" in without and "passed" not in attack.causes:          # no file opens: what torch imports late is refused
+                attack = replace(attack, causes=(*attack.causes, "forbidden"))
             judge(grader, tmp_path, attack)

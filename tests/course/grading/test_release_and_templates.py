@@ -93,7 +93,13 @@ def test_a_solved_exercise_is_not_released(tmp_path):
             (source / part / path.name).write_bytes(path.read_bytes())
     manifest = source / "tests" / "exercises" / "ch03_forward.toml"
     manifest.write_text(re.sub(r"needs = \[[^\]]*\]\n", "", manifest.read_text()))
+    secret = "the_secret_of_the_hidden_check"
+    for name in ("tests/exercises/hidden/test_ch03_hidden.py", "tests/exercises/hidden/numbers.json", "exercises/solutions/ch03.py",
+                 "docs/instructors/marks.md", "course/grading/hidden/x.py"):
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        (source / name).write_text(f"# {secret}\n")
     release(tmp_path / "fine", source)
+    assert not [p for p in (tmp_path / "fine").rglob("*") if p.is_file() and secret in p.read_text()]
     (source / "exercises" / "ch03_forward.py").write_bytes((VARIANTS / "first" / "ch03_forward.py").read_bytes())
     with pytest.raises(ValueError, match="not stubs"):
         release(tmp_path / "new", source)
