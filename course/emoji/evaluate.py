@@ -164,12 +164,12 @@ def evaluate(weights: Path, scale: float = 1.0, show: Path | None = None) -> dic
     generated = features(probe, generate(asked, seed=61, guidance=best))
     floors = {"reconstructions": features(probe, reconstruct(parts.vae, fresh)), "fresh real scenes": features(probe, fresh)}
     for label, made_of in {"generated": generated, **floors}.items():
-        interval = bootstrap(lambda f: frechet_distance(f, reference), made_of, repeats=60)
+        interval = bootstrap(lambda f: frechet_distance(f, reference), made_of, repeats=60, centred=True)
         figures += [Figure(f"Fréchet distance, {label}", *interval, len(made_of)),
                     Figure(f"Fréchet distance extrapolated to endless pictures, {label}",
                            frechet_infinity(made_of, reference), *[float("nan")] * 2, len(made_of))]
     ratio = bootstrap(lambda a, b: frechet_distance(a, reference) / frechet_distance(b, reference), generated,
-                      floors["reconstructions"], repeats=60)
+                      floors["reconstructions"], repeats=60, centred=True)
     figures.append(Figure("ratio of generated to reconstructions", *ratio, len(generated)))
 
     # ---- what guidance does
@@ -249,15 +249,14 @@ Written by `course train emoji --evaluate` with torch {torch}, Python {python}, 
 Prompts and scenes are drawn by `random.Random("evaluate/NAME")` with a NAME for each figure; the noise of the pictures has the
 seeds 11 (tuning), 21 to 23 (single, training, held-out prompts), 31 (other words), 41 (guidance), 51 (swapped parts) and 61
 (Fréchet). Training draws from `Random("SEED/STAGE/STEP/PROCESS")`: no stream is used twice. 25 steps of `dpmpp_2m` throughout.
-Shares have Wilson intervals, means normal ones, Fréchet distances bootstrap ones over the pictures (which lie above the value
-when drawing with replacement makes a crowd narrower). Objects, relation and colour are judged by the probe, a classifier whose
-own errors on real scenes are in the table. Fréchet distances are on the probe's {features} features against {reference:,} fresh
-scenes; "reconstructions" are real scenes through the autoencoder, the floor for anything drawn through it, and "fresh real
-scenes" is what the number of pictures alone makes of zero.
+Shares have Wilson intervals, means normal ones, Fréchet distances bootstrap ones, centred on the value. Objects, relation and
+colour are judged by the probe, a classifier whose own errors on real scenes are in the table. Fréchet distances are on the
+probe's {features} features against {reference:,} fresh scenes; "reconstructions" are real scenes through the autoencoder, the
+floor for anything drawn through it, and "fresh real scenes" is what the number of pictures alone makes of zero.
 
-Training gave every fourth caption one mistake ({mistaken:.0%}: another object, colour, size or relation), as captions on the web
-have them. So without guidance the model draws now and then something else than it is asked for, and guidance mends that; too
-much of it breaks pictures:
+The last run of the denoiser gave {mistaken:.0%} of the captions one mistake (another object, colour, size or relation), as captions
+on the web have them. So without guidance even a perfect model would draw something else in {mistaken:.0%} of the pictures, and
+guidance mends that; too much of it breaks pictures:
 
 | guidance | prompt obeyed (objects, relation, size, colour) | diversity (feature distance between two seeds) | saturation |
 |---|---|---|---|
@@ -267,7 +266,7 @@ much of it breaks pictures:
 |---|---|
 {swapped}
 
-One picture of 50 guided steps with 2 threads took {seconds} seconds (five runs on 2 CPU cores, other programs running).
+One picture of 50 guided steps with 2 threads took {seconds} seconds (five runs on 2 CPU cores).
 
 ## How it was made
 

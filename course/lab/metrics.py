@@ -123,17 +123,22 @@ def wilson(successes: int, trials: int, z: float = 1.96) -> Interval:
     share = successes / trials
     centre = (share + z * z / (2 * trials)) / (1 + z * z / trials)
     half = z / (1 + z * z / trials) * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials**2))
-    return Interval(share, max(centre - half, 0.0), min(centre + half, 1.0))
+    return Interval(share, min(max(centre - half, 0.0), share), max(min(centre + half, 1.0), share))    # rounding at 0 and 1
 
 
 def bootstrap(statistic: Callable[..., float], *samples: Array, repeats: int = 200, seed: int = 0,
-              level: float = 0.95) -> Interval:
+              level: float = 0.95, centred: bool = False) -> Interval:
     """A statistic of one or more samples with its percentile bootstrap interval (Efron 1979): every sample's rows are drawn
-    again with replacement. Samples of equal length that belong together row by row should be stacked first."""
+    again with replacement. Samples of equal length that belong together row by row should be stacked first.
+
+    centred: move the draws onto the value. For a statistic that drawing with replacement itself makes larger, such as the
+    Fréchet distance: the spread of the draws is right, their place is not.
+    """
     rng = np.random.default_rng(seed)
-    draws = [statistic(*(s[rng.integers(len(s), size=len(s))] for s in samples)) for _ in range(repeats)]
-    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(statistic(*samples)), float(low), float(high))
+    draws = np.array([statistic(*(s[rng.integers(len(s), size=len(s))] for s in samples)) for _ in range(repeats)])
+    value = float(statistic(*samples))
+    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2]) + (value - draws.mean() if centred else 0)
+    return Interval(value, float(low), float(high))
 
 
 def mean_interval(values: Sequence[float] | Array, z: float = 1.96) -> Interval:

@@ -72,6 +72,21 @@ def test_kernel_distance_by_hand():
     assert m.kernel_distance(x, y) == pytest.approx(expected)
 
 
+def test_wilson_holds_its_own_value():
+    assert all(low <= value <= high for n in range(1, 200) for k in (0, 1, n - 1, n) for value, low, high in [m.wilson(k, n)])
+
+
+def test_a_centred_bootstrap_lies_around_a_biased_statistic():
+    samples = np.random.default_rng(3).normal(size=(2, 400, 16))
+
+    def inside(**options) -> bool:
+        value, low, high = m.bootstrap(m.frechet_distance, *samples, repeats=50, **options)
+        return low <= value <= high
+
+    assert inside(centred=True)
+    assert not inside(), "drawing with replacement makes this distance larger"
+
+
 def test_wilson():
     assert m.wilson(0, 10) == pytest.approx((0, 0, 0.2775), abs=1e-3)
     assert m.wilson(95, 100) == pytest.approx((0.95, 0.8882, 0.9785), abs=1e-3)
