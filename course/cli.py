@@ -23,7 +23,8 @@ def render(
     context: typer.Context,
     prompt: Annotated[str, typer.Argument(metavar="PROMPT", help="What the picture should show.")],
     model: Annotated[str, typer.Option(help="emoji, a folder, or a hub id: CompVis/stable-diffusion-v1-4")] = "emoji",
-    sampler: Annotated[str, typer.Option(help="ddpm ddim pndm lms heun euler euler_ancestral dpmpp_2m")] = "pndm",
+    sampler: Annotated[str, typer.Option(help="ddpm ddim pndm (Stable Diffusion 1's own) lms heun euler euler_ancestral dpmpp_2m")]
+    = "dpmpp_2m",
     engine: Annotated[str, typer.Option(help="course: our samplers; diffusers: StableDiffusionPipeline")] = "course",
     compare: Annotated[bool, typer.Option("--compare", help="Both engines, side by side.")] = False,
     steps: Annotated[int, typer.Option(help="Sampling steps.")] = 50,

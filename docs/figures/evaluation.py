@@ -86,5 +86,5 @@ def equal_cost() -> str:
         drawn, "equal-cost",
         "Two plots of the same errors of four samplers, against steps and against calls. On the right, the curve of Heun lies "
         "twice as far to the right as on the left.",
-        "Four samplers on the ring of six bumps, exact denoiser. The same runs, over steps and over calls.",
+        "Four samplers on the ring of six bumps, exact denoiser. The same runs, over steps and over calls.", stack=True,
     )

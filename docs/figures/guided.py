@@ -8,7 +8,7 @@ from course.schedule import CLEAN, NoiseSchedule
 from course.stable_diffusion import SD_V1
 from course.toy import Mixture
 
-from .common import BLUE, ORANGE, axes, figure
+from .common import BLUE, ORANGE, axes, figure, picture
 
 ANGLE = torch.arange(6) * (2 * torch.pi / 6)
 SPOTS = 1.3 * torch.stack([ANGLE.cos(), ANGLE.sin()], dim=1)
@@ -66,3 +66,20 @@ def guided_line(scale: float, n: int = 4000, steps: int = 250) -> tuple[float, f
     noise = torch.special.ndtri((torch.arange(n, dtype=torch.float64) + 0.5) / n)[:, None]
     x = SAMPLERS["ddim"].sample(classifier_free(pair_of(BOTH.denoise, RIGHT.denoise), scale), noise, SCHEDULE, steps)
     return float(x.mean()), float(x.std())
+
+
+def seeds(prompt: str = "a large bear on a green background", count: int = 10) -> str:
+    """One prompt at growing guidance, a column for each seed, on the model that ships."""
+    from course.lab.report import labelled_grid
+
+    from .gallery import paint
+
+    scales = (1.0, 2.0, 5.0, 15.0, 25.0)
+    rows = [paint([prompt] * count, range(1, count + 1), guidance_scale=scale) for scale in scales]
+    sheet = labelled_grid(rows, [f"{scale:g}" for scale in scales], [f"{seed}" for seed in range(1, count + 1)], zoom=1)
+    return picture(
+        sheet.quantize(256), "seeds",
+        f"Five rows of {count} small pictures, guidance growing downwards from 1 to 25. Above, some show another thing than the prompt.",
+        f"“{prompt}”, seeds 1 to {count}; at the left the guidance scale. 20 steps of DPM-Solver++ (2M). None was picked.",
+        least=sheet.width,
+    )

@@ -86,9 +86,9 @@ def test_the_diffusers_engine_is_diffusers(render, monkeypatch):
     runs = []
     real = StableDiffusionPipeline.__call__
     monkeypatch.setattr(StableDiffusionPipeline, "__call__", lambda self, *a, **k: runs.append(a) or real(self, *a, **k))
-    ours = render("--out", "a.png")
+    ours = render("--sampler", "pndm", "--out", "a.png")
     assert not runs
-    theirs = render("--engine", "diffusers", "--out", "b.png")
+    theirs = render("--sampler", "pndm", "--engine", "diffusers", "--out", "b.png")
     assert len(runs) == 1
     assert "course: pndm, 3 steps, 4 model calls" in ours.output
     assert "diffusers: pndm, 3 steps, 4 model calls" in theirs.output
