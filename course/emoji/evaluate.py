@@ -252,7 +252,8 @@ seeds 11 (tuning), 21 to 23 (single, training, held-out prompts), 31 (other word
 Shares have Wilson intervals, means normal ones, Fréchet distances bootstrap ones, centred on the value. Objects, relation and
 colour are judged by the probe, a classifier whose own errors on real scenes are in the table. Fréchet distances are on the
 probe's {features} features against {reference:,} fresh scenes; "reconstructions" are real scenes through the autoencoder, the
-floor for anything drawn through it, and "fresh real scenes" is what the number of pictures alone makes of zero.
+floor for anything drawn through it, and "fresh real scenes" is what the number of pictures, and the held-out pairs among
+the reference, make of zero.
 
 The last run of the denoiser gave {mistaken:.0%} of the captions one mistake (another object, colour, size or relation), as captions
 on the web have them. So without guidance even a perfect model would draw something else in {mistaken:.0%} of the pictures, and
