@@ -84,7 +84,7 @@ def trade(sampler: str = "dpmpp_2m", steps: int = 50) -> str:
     left.set(xlabel="variety between seeds", ylabel="right pictures, %")
     left.margins(0.15)
     right.plot([row["guidance"] for row in rows], [row["saturation"] for row in rows], "o-", color=CYCLE[1], label="saturation")
-    right.plot([row["guidance"] for row in rows], [row["clipped"] for row in rows], "s-", color=CYCLE[3], label="burnt pixels")
+    right.plot([row["guidance"] for row in rows], [row["clipped"] for row in rows], "s-", color=CYCLE[3], label="burnt values")
     right.set(xlabel="guidance scale", ylim=(0, None))
     right.legend()
     return figure(
@@ -98,4 +98,4 @@ def trade(sampler: str = "dpmpp_2m", steps: int = 50) -> str:
 def grid(name: str, alt: str, caption: str) -> str:
     """One of the report's picture grids."""
     with Image.open(FOLDER / f"{name}.png") as image:
-        return picture(image.convert("RGB").quantize(256), name, alt, caption, least=image.width)
+        return picture(image.convert("RGB").quantize(256), name, alt, caption, least=600)
