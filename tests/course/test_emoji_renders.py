@@ -31,8 +31,10 @@ def test_its_scheduler_is_stable_diffusions(shipped):
 
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_same_picture_by_name_alone(shipped, name):
-    ours = render_image(PROMPT, *shipped[:4], name, num_steps=6, seed=1, progress=False)[0]
-    theirs = diffusers_pipeline(shipped, name)(PROMPT, num_inference_steps=6, generator=torch.Generator().manual_seed(1)).images[0]
+    """At the homework's 50 steps. With few steps and strong guidance pictures break, and the rounding of either side is magnified:
+    up to 2% of the values then differ, by one level of 255."""
+    ours = render_image(PROMPT, *shipped[:4], name, num_steps=50, seed=1, progress=False)[0]
+    theirs = diffusers_pipeline(shipped, name)(PROMPT, num_inference_steps=50, generator=torch.Generator().manual_seed(1)).images[0]
     a, b = np.asarray(ours, dtype=int), np.asarray(theirs, dtype=int)
     assert a.std() > 10
     assert np.abs(a - b).max() <= 1
