@@ -329,7 +329,7 @@ def marked(latex: str, lines: Iterable[Line]) -> str:
         return latex
     most = max(columns for _, _, columns in spans)
     signs: dict[int, list[str]] = {}
-    for line in lines:
+    for line in (line for line in lines if line.how != "definition"):           # nothing is claimed, nothing to tick
         signs.setdefault(line.row, []).append(MARKS.get(line.how, MARKS["proved"]))
     for row in range(len(spans) - 1, -1, -1):
         start, end, columns = spans[row]

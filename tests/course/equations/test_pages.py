@@ -197,6 +197,7 @@ def test_rows_and_marks():
         assert row.count("&") == 2  # the mark has a column of its own
     assert re.sub(r" &\\quad \{\\scriptstyle \\checkmark\}", "", shown) == CHAIN
     assert pages.marked(TRUE, only(formula(TRUE)).lines) == TRUE
+    assert pages.marked(CHAIN, only(formula(CHAIN, "definition")).lines) == CHAIN, "what claims nothing gets no mark"
     nested = r"\begin{aligned} p(x) &= \begin{aligned} a & b \\ c & d \end{aligned} \\ &= {x \\ y} & z \end{aligned}"
     assert len(pages.rows(nested)) == 2
     assert pages.rows(r"\begin{aligned} a &= \{ b \\ &= c \} \\ \end{aligned}")[1][2] == 2
