@@ -1236,9 +1236,11 @@ def words(text: str) -> tuple[list[Word], list[str]]:
 
 
 def double_bars(items: list[Word]) -> list[Word]:
+    r"""Two bars of one kind are a double bar: || or \mid\mid, but not \mid|. Of three, the first is a condition: x | ||y||."""
     out: list[Word] = []
-    for word in items:
-        if word.type == "BAR" and out and out[-1].type == "BAR":
+    for n, word in enumerate(items):
+        three = n + 1 < len(items) and (items[n + 1].type, items[n + 1].text) == ("BAR", word.text)
+        if word.type == "BAR" and out and (out[-1].type, out[-1].text) == ("BAR", word.text) and not three:
             out[-1] = replace(out[-1], type="DBAR", text="||")
         else:
             out.append(word)

@@ -386,3 +386,10 @@ def test_random_bytes(seed):
     text = "".join(r.choice(string.printable) for _ in range(r.randrange(400)))
     with contextlib.suppress(ReadError):
         read(text)
+
+
+@pytest.mark.parametrize("bar", ["|", r"\mid ", r"\mid  ", r"\vert "])
+def test_a_norm_may_follow_a_condition(bar):
+    """Found by the many random trees: a condition and a norm's two bars are not a divergence's separator and a bar."""
+    plain = read_statement(r"\mathcal{N}(x; \lVert x_0 \rVert, 1) = 1")
+    assert read_statement(rf"\mathcal{{N}}(x{bar}||x_0||, 1) = 1") == plain
