@@ -238,6 +238,9 @@ def append(file: Any, rows: Sequence[Mapping[str, Any]]) -> None:
 def components(model: str, vae: str, text_encoder: str, device: str) -> Any:
     """The parts for a setting, loaded once per process."""
     from course.components import load_components, locate
+    from course.render import quiet_libraries
+
+    quiet_libraries()
 
     def find(part: str) -> Path | str:
         beside = Path(locate(model)) / part
