@@ -115,11 +115,10 @@ def fit(stage: str, modules: dict[str, nn.Module], loss: Callable[[int, Random],
     parameters = [p for module in modules.values() for p in module.parameters() if p.requires_grad]
     def save() -> None:
         if accelerator.is_main_process:
-            aside = file.with_suffix(".part")
-            torch.save({"step": step, "spent": spent, "smooth": smooth, "average": average, "seed": seed, "after": after,
-                        "modules": {m: module.state_dict() for m, module in modules.items()},
-                        "optimizers": [opt.state_dict() for opt in opts]}, aside)
-            os.replace(aside, file)
+            _write_checkpoint(file, {
+                "step": step, "spent": spent, "smooth": smooth, "average": average, "seed": seed, "after": after,
+                "modules": {m: module.state_dict() for m, module in modules.items()},
+                "optimizers": [opt.state_dict() for opt in opts]})
 
     def log(**values: object) -> None:
         if accelerator.is_main_process:
@@ -197,9 +196,14 @@ def fit(stage: str, modules: dict[str, nn.Module], loss: Callable[[int, Random],
 def write_start(file: Path, weights: dict[str, dict[str, Tensor]], record: dict) -> None:
     """A checkpoint to start from: weights by module, and the record of the run that made them; no steps done, no momentum."""
     file.parent.mkdir(parents=True, exist_ok=True)
+    _write_checkpoint(file, {"step": 0, "spent": 0.0, "smooth": 0.0, "average": weights, "seed": record["seed"], "after": record,
+                             "modules": weights, "optimizers": []})
+
+
+def _write_checkpoint(file: Path, state: dict) -> None:
+    """Aside, then moved into place: a checkpoint is whole or the one before it."""
     aside = file.with_suffix(".part")
-    torch.save({"step": 0, "spent": 0.0, "smooth": 0.0, "average": weights, "seed": record["seed"], "after": record,
-                "modules": weights, "optimizers": []}, aside)
+    torch.save(state, aside)
     os.replace(aside, file)
 
 

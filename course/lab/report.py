@@ -77,6 +77,7 @@ class Results:
     reference: np.ndarray | None = None                      # features of real pictures, (M, D)
     floor: float | None = None                               # Fréchet distance of real pictures from other real pictures
     distances: dict[Setting, float] = field(default_factory=dict)
+    kernels: dict[Setting, float] = field(default_factory=dict)
 
     def select(self, **wanted: Any) -> list[Pictures]:
         """The settings with these values, in order."""
@@ -122,6 +123,7 @@ def measure(folder: str | os.PathLike[str], progress: bool = True) -> Results:
         results.floor = frechet_distance(other[: len(next(iter(sets.values())).pairs)], results.reference)
         results.distances = {s: frechet_distance(p.features, results.reference) for s, p in sets.items()
                              if p.features is not None and len(p.pairs) > 1}
+        results.kernels = {s: kernel_distance(sets[s].features, results.reference) for s in results.distances}    # type: ignore[arg-type]
     return results
 
 
@@ -575,10 +577,9 @@ def _table(results: Results) -> Section:
     for setting, p in results.sets.items():
         row = [setting.label(["model"]), str(p.model_calls), f"{p.seconds.mean():.3f}", str(len(p.pairs))]
         if known and p.features is not None:
-            assert results.reference is not None
             row += [str(p.share()), f"{p.measures['objects'].mean():.2f}", f"{p.measures['colour'].mean():.2f}",
                     f"{results.distances.get(setting, float('nan')):.2f}",
-                    f"{kernel_distance(p.features, results.reference):.3f}", "" if p.spread is None else f"{p.spread:.2f}"]
+                    f"{results.kernels.get(setting, float('nan')):.3f}", "" if p.spread is None else f"{p.spread:.2f}"]
         rows.append([*row, f"{p.measures['saturation'].mean():.3f}", f"{p.measures['sharpness'].mean():.4f}"])
     note = ""
     if results.reference is not None:
@@ -592,14 +593,14 @@ def numbers(results: Results) -> list[dict[str, Any]]:
     """What was measured on each setting, one row each; empty where it cannot be told."""
     rows = []
     for setting, p in results.sets.items():
-        right, known = p.share(), results.reference is not None and p.features is not None
+        right = p.share()
         rows.append({
             **setting._asdict(), "model_calls": p.model_calls, "seconds": round(p.seconds.mean(), 4), "pictures": len(p.pairs),
             **{name: "" if right is None else round(getattr(right, of), 4)
                for name, of in (("right", "value"), ("right_low", "low"), ("right_high", "high"))},
             **{name: round(p.measures[name].mean(), 4) if name in p.measures else "" for name in ADHERENCE[:-1]},
             "frechet": round(results.distances[setting], 3) if setting in results.distances else "",
-            "kernel": round(kernel_distance(p.features, results.reference), 4) if known else "",     # type: ignore[arg-type]
+            "kernel": round(results.kernels[setting], 4) if setting in results.kernels else "",
             "variety": "" if p.spread is None else round(p.spread, 3),
             **{name: round(p.measures[name].mean(), 4) for name in ("saturation", "sharpness", "clipped")},
         })
