@@ -35,6 +35,19 @@ def v_from_eps(eps: Tensor, x: Tensor, level: Level) -> Tensor:
     return (eps - level.sigma * x) / level.alpha
 
 
+def eps_from_flow(v: Tensor, x: Tensor, level: Level) -> Tensor:
+    """eps = (x + alpha v) / (alpha + sigma), since v = eps - x_0 is the velocity of a straight path (Lipman et al. 2023).
+
+    On the flow's own levels alpha + sigma = 1. Unlike eps_from_x0 it holds at both ends. Shaped like x.
+    """
+    return (x + level.alpha * v) / (level.alpha + level.sigma)
+
+
+def flow_from_eps(eps: Tensor, x: Tensor, level: Level) -> Tensor:
+    """v = eps - x_0 = ((alpha + sigma) eps - x) / alpha. Undefined at alpha = 0, where x is nothing but noise."""
+    return ((level.alpha + level.sigma) * eps - x) / level.alpha
+
+
 def score_from_eps(eps: Tensor, level: Level) -> Tensor:
     """grad_x log p_t(x) = -eps / sigma   (Song et al. 2021b; Tweedie's formula)."""
     return -eps / level.sigma
@@ -50,11 +63,12 @@ TO_EPS: dict[str, Callable[[Tensor, Tensor, Level], Tensor]] = {
     "epsilon": lambda eps, x, level: eps,
     "sample": eps_from_x0,
     "v_prediction": eps_from_v,
+    "flow_prediction": eps_from_flow,
 }
 
 
 def as_eps(network: Denoise, prediction_type: str) -> Denoise:
-    """Wrap a network that predicts eps, x_0 or v into a denoiser that returns eps.
+    """Wrap a network that predicts eps, x_0, v or a flow's velocity into a denoiser that returns eps.
 
     Raises ValueError for an unknown prediction type.
     """

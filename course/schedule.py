@@ -157,6 +157,11 @@ class NoiseSchedule:
         return cls(betas, given.get("prediction_type", "epsilon"), given.get("timestep_spacing"),
                    given.get("steps_offset", 0), given.get("set_alpha_to_one"))
 
+    @property
+    def ratios(self) -> np.ndarray:
+        """sigma / alpha at every trained time, rising: float64 (T,)."""
+        return self._ratio
+
     def __len__(self) -> int:
         """T, the number of training timesteps."""
         return len(self.betas)

@@ -30,6 +30,7 @@ PER_X0: dict[str, Callable[[Tensor], Tensor]] = {
     "epsilon": lambda snr: snr,                          # L_simple of Ho et al. 2020, eq. 14
     "sample": torch.ones_like,                           # plain regression to the clean picture
     "v_prediction": lambda snr: snr + 1,
+    "flow_prediction": lambda snr: (snr.sqrt() + 1) ** 2,  # (alpha + sigma)^2 / sigma^2; on the flow's own levels 1 / t^2
     "min_snr": lambda snr: snr.clamp(max=GAMMA),         # Hang et al. 2023, section 3.4
 }
 
@@ -40,17 +41,17 @@ def weight(loss: str, prediction: str, snr: Tensor) -> Tensor:
     min-SNR for a network that predicts eps: min(SNR, 5) / SNR; for one that predicts v: min(SNR, 5) / (SNR + 1).
     snr (B,), positive -> (B,). Raises ValueError for an unknown name.
     """
-    for name, known in ((loss, PER_X0), (prediction, ("epsilon", "sample", "v_prediction"))):
+    for name, known in ((loss, PER_X0), (prediction, ("epsilon", "sample", "v_prediction", "flow_prediction"))):
         if name not in known:
             raise ValueError(f"unknown loss or prediction {name!r}; known are {', '.join(known)}")
     return PER_X0[loss](snr) / PER_X0[prediction](snr)
 
 
 def target(prediction: str, x0: Tensor, eps: Tensor, level: Level) -> Tensor:
-    """What the network should have answered: eps, x_0, or v = alpha eps - sigma x_0. Shaped like x0."""
+    """What the network should have answered: eps, x_0, v = alpha eps - sigma x_0, or a flow's eps - x_0. Shaped like x0."""
     if prediction == "v_prediction":
         return v_from_eps(eps, add_noise(x0, eps, level), level)
-    return {"epsilon": eps, "sample": x0}[prediction]
+    return {"epsilon": eps, "sample": x0, "flow_prediction": eps - x0}[prediction]
 
 
 def denoising_loss(network: Denoise, x0: Tensor, eps: Tensor, level: Level, prediction: str = "epsilon",

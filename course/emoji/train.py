@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
 
@@ -14,7 +14,14 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
-from diffusers import AutoencoderKL, AutoencoderTiny, PNDMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import (
+    AutoencoderKL,
+    AutoencoderTiny,
+    FlowMatchEulerDiscreteScheduler,
+    PNDMScheduler,
+    StableDiffusionPipeline,
+    UNet2DConditionModel,
+)
 from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
@@ -26,8 +33,10 @@ from course.emoji.data import SIZE, Scene, caption, draw_batch, mistaken, random
 from course.emoji.probe import Probe, save_probe, train_probe
 from course.emoji.training import fit, load_average, write_start
 from course.emoji.words import LENGTH, write_bert_tokenizer, write_clip_tokenizer
+from course.flow import FlowSchedule, euler
 from course.samplers import SAMPLERS
 from course.schedule import NoiseSchedule
+from course.training import denoising_loss
 
 KL = 3e-4                       # weight of the Kullback-Leibler term, per latent number
 VAE_BATCH = 16
@@ -135,11 +144,28 @@ def words_for(scene: Scene, rng: Random) -> str:
     return caption(scene, rng if rng.random() < PARAPHRASED else None)
 
 
+def latents_and_words(vae: AutoencoderKL, cached: int, seed: object) -> Callable[[Random], tuple[Tensor, list[str]]]:
+    """draw(rng) -> scaled latents (BATCH, 4, 8, 8) of scenes chosen from `cached` many, and what training says of each."""
+    mean, deviation, kept = encode_scenes(vae, cached, seed)
+
+    def draw(rng: Random) -> tuple[Tensor, list[str]]:
+        chosen = torch.tensor([rng.randrange(len(kept)) for _ in range(BATCH)])
+        texts = [words_for(kept[i], rng) for i in chosen]
+        noise = torch.randn(BATCH, 4, 8, 8, device=mean.device)
+        return vae.config.scaling_factor * (mean[chosen] + deviation[chosen] * noise), texts
+
+    return draw
+
+
+def spread_times(times: int) -> Tensor:
+    """One whole time from each 1/BATCH of 0 .. times-1, int64 (BATCH,): as uniform as independent ones, and less noisy."""
+    return ((torch.arange(BATCH) + torch.rand(BATCH)) / BATCH * times).long()
+
+
 def train_denoiser(out: Path, vae: AutoencoderKL, tokenizer: CLIPTokenizer, cached: int = 24_000, **budget) -> dict:
     """U-Net and text encoder together: predict the noise in the latents of a scene, given its caption (now and then a wrong one)."""
     seed = budget.get("seed", 0)
-    mean, deviation, kept = encode_scenes(vae, cached, seed)
-    scale = vae.config.scaling_factor
+    draw = latents_and_words(vae, cached, seed)
     torch.manual_seed(seed)
     unet, text_encoder = new_unet(), new_text_encoder(tokenizer)
     alpha_bar = NoiseSchedule.from_config(SCHEDULER).alphas_cumprod
@@ -148,10 +174,8 @@ def train_denoiser(out: Path, vae: AutoencoderKL, tokenizer: CLIPTokenizer, cach
 
     def loss(step: int, rng: Random) -> Tensor:
         device = unet.device
-        chosen = torch.tensor([rng.randrange(len(kept)) for _ in range(BATCH)])
-        texts = [words_for(kept[i], rng) for i in chosen]
-        z = scale * (mean[chosen] + deviation[chosen] * torch.randn(BATCH, 4, 8, 8, device=mean.device))
-        t = ((torch.arange(BATCH) + torch.rand(BATCH)) / BATCH * len(alpha_bar)).long()     # one from each 1/B: less noise
+        z, texts = draw(rng)
+        t = spread_times(len(alpha_bar))
         a = alpha_bar[t].view(-1, 1, 1, 1).to(device)
         noise = torch.randn(BATCH, 4, 8, 8, device=device)
         words = text_encoder(token_ids(tokenizer, texts).to(device))[0]                     # (B, LENGTH, TEXT_WIDTH)
@@ -166,8 +190,12 @@ def train_denoiser(out: Path, vae: AutoencoderKL, tokenizer: CLIPTokenizer, cach
 
 @torch.no_grad()
 def sample(prompts: list[str], vae, unet, tokenizer, text_encoder, *, guidance: float = 3.0, steps: int = 25,
-           seed: int = 0, sampler: str = "dpmpp_2m", negative: str = "", batch: int = 64, latents: bool = False) -> Tensor:
-    """Pictures (N, 3, SIZE, SIZE) in [-1, 1] for prompts, in batches; picture i depends on seed and i only."""
+           seed: int = 0, sampler: str = "dpmpp_2m", negative: str = "", batch: int = 64, latents: bool = False,
+           flow: bool = False) -> Tensor:
+    """Pictures (N, 3, SIZE, SIZE) in [-1, 1] for prompts, in batches; picture i depends on seed and i only.
+
+    With `flow` the U-Net is one that answers a velocity, and Euler's method follows it (`sampler` is not used).
+    """
     schedule = NoiseSchedule.from_config(SCHEDULER)
     pictures = []
     for start in range(0, len(prompts), batch):
@@ -184,9 +212,36 @@ def sample(prompts: list[str], vae, unet, tokenizer, text_encoder, *, guidance: 
             return without + guidance * (with_text - without)
 
         generator = torch.Generator().manual_seed(seed * 1_000_003 + start)
-        z = SAMPLERS[sampler].sample(denoise, noise, schedule, steps, generator=generator)
+        if flow:
+            z = euler(denoise, noise, FlowSchedule().levels(steps))
+        else:
+            z = SAMPLERS[sampler].sample(denoise, noise, schedule, steps, generator=generator)
         pictures.append(z if latents else vae.decode(z / vae.config.scaling_factor).sample.clamp(-1, 1))
     return torch.cat(pictures).float().cpu()
+
+
+def train_flow(out: Path, vae: AutoencoderKL, unet: UNet2DConditionModel, text_encoder: CLIPTextModel, tokenizer: CLIPTokenizer,
+               cached: int = 24_000, **budget) -> dict:
+    """A U-Net that answers the velocity eps - x_0 of a flow, from the weights of the one that answers eps, with its text encoder
+    as it is: the losses differ in what they ask, and in nothing else."""
+    seed = budget.get("seed", 0) + 3
+    draw, flow = latents_and_words(vae, cached, seed), FlowSchedule()
+    torch.manual_seed(seed)
+    unet.requires_grad_(True)
+
+    def loss(step: int, rng: Random) -> Tensor:
+        z, texts = draw(rng)
+        level = flow.gather(spread_times(len(flow)), z.ndim)
+        noise = torch.randn(BATCH, 4, 8, 8, device=z.device)
+        with torch.no_grad():
+            words = text_encoder(token_ids(tokenizer, texts).to(text_encoder.device))[0]    # (B, LENGTH, TEXT_WIDTH)
+        return denoising_loss(lambda x, level: unet(x, level.t, words).sample, z, noise, level, "flow_prediction", "flow_prediction")
+
+    def show(file: Path) -> None:
+        pictures = sample(SHOWN * 4, vae, unet, tokenizer, text_encoder, steps=20, seed=1, flow=True)
+        save_grid(pictures, file, len(SHOWN))
+
+    return fit("flow", {"unet_flow": unet}, loss, out=out, show=show, lr=1e-2, adam_lr=1e-3, **budget)
 
 
 # ------------------------------------------------------------------------------------------------- parts to swap in
@@ -248,8 +303,8 @@ def train_bert(out: Path, text_encoder: CLIPTextModel, tokenizer: CLIPTokenizer,
 
 # -------------------------------------------------------------------------------------------------------- all together
 
-STAGES = ("autoencoder", "denoiser", "probe", "tiny", "bert")
-SHARES = {"autoencoder": 0.25, "denoiser": 0.61, "probe": 0.04, "tiny": 0.06, "bert": 0.04}   # of --minutes
+STAGES = ("autoencoder", "denoiser", "probe", "tiny", "bert", "flow")
+SHARES = {"autoencoder": 0.2, "denoiser": 0.5, "probe": 0.04, "tiny": 0.06, "bert": 0.04, "flow": 0.16}   # of --minutes
 
 
 def train(out: Path = Path("runs/emoji"), weights: Path | None = None, stages: Sequence[str] = STAGES,
@@ -291,6 +346,10 @@ def train(out: Path = Path("runs/emoji"), weights: Path | None = None, stages: S
             records[stage] = train_probe(out, **budget(stage))[1]
         elif stage == "tiny":
             records[stage] = train_tiny(out, _autoencoder(out), **budget(stage))
+        elif stage == "flow":
+            with accelerator.main_process_first():
+                unet, text_encoder, tokenizer = _denoiser(out)
+            records[stage] = train_flow(out, _autoencoder(out), unet, text_encoder, tokenizer, **budget(stage))
         else:
             with accelerator.main_process_first():
                 _, text_encoder, tokenizer = _denoiser(out)
@@ -307,10 +366,10 @@ def unpack(out: Path) -> None:
     from course.emoji import folder
     shipped = folder()
     files = {"autoencoder": {"vae": "vae"}, "denoiser": {"unet": "unet", "text_encoder": "text_encoder"}, "probe": {"probe": "probe"},
-             "tiny": {"vae_tiny": "vae_tiny"}, "bert": {"text_encoder_bert": "text_encoder_bert"}}
+             "tiny": {"vae_tiny": "vae_tiny"}, "bert": {"text_encoder_bert": "text_encoder_bert"}, "flow": {"unet_flow": "unet_flow"}}
     made, records = json.loads((shipped / "training.json").read_text()), _records(out)
     for stage, parts in files.items():
-        if (out / stage / "checkpoint.pt").exists():
+        if stage not in made or (out / stage / "checkpoint.pt").exists():
             continue
         loaded = {name: {k: v.float() if v.dtype.is_floating_point else v for k, v in load_file(file).items()}
                   for name, part in parts.items() for file in (shipped / part).glob("*.safetensors")}
@@ -375,6 +434,11 @@ def export(out: Path, weights: Path) -> None:
         bert = new_bert(write_bert_tokenizer(aside / "tokenizer_bert"))
         load_average(out / "bert" / "checkpoint.pt", {"text_encoder_bert": bert})
         bert.save_pretrained(aside / "text_encoder_bert")
+    if (out / "flow" / "checkpoint.pt").exists():
+        flow = new_unet()
+        load_average(out / "flow" / "checkpoint.pt", {"unet_flow": flow})
+        flow.half().save_pretrained(aside / "unet_flow")
+        FlowMatchEulerDiscreteScheduler(num_train_timesteps=len(FlowSchedule())).save_pretrained(aside / "scheduler_flow")
     if (out / "probe" / "checkpoint.pt").exists():
         probe = Probe()
         load_average(out / "probe" / "checkpoint.pt", {"probe": probe})
