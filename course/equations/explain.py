@@ -62,7 +62,7 @@ def ratio(model: Model, n: Normaliser, instance) -> list[str]:
 
 
 def _density_with(form: Form, n: Normaliser, variables) -> str:
-    for letter in "pq":
+    for letter in n.model.letters:
         for size in range(1, min(4, len(variables)) + 1):
             for vs in combinations(variables, size):
                 for k in range(size):

@@ -180,6 +180,8 @@ class Grounder:
             return d.letter
         if kept == ("data",):
             return "q"
+        if (name := latex(Density(d.letter, labels=kept))) in self.model.letters:
+            return name
         raise NotDecidable(f"{latex(d)}: the setting {self.model.setting.name} has one law p and one law q")
 
     def atom(self, letter: str, a: list[Var], b: list[Var], text: str, law: bool = False) -> Ground:

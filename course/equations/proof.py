@@ -478,7 +478,7 @@ class Bounds:
             for c in subsets:
                 if len({v[:2] for v in a | c}) != len(a | c):
                     continue
-                for other in "pq":
+                for other in self.n.model.letters:
                     form = dict(base)
                     self.expected(law, hidden, self.n.density(other, a, c), form, -1)
                     if form:
@@ -496,7 +496,7 @@ class Bounds:
             if logs or not bound or any(g[0] != "m" for g, _ in mono):
                 continue
             outside = factor_variables(f)
-            for letter in "pq":
+            for letter in self.n.model.letters:
                 for given in {frozenset(outside), frozenset()} | {frozenset([v]) for v in outside}:
                     if {v[:2] for v in given} & {v[:2] for v in bound}:
                         continue
@@ -536,7 +536,7 @@ class Bounds:
         """The same for an average: what is never negative for each value of some variables is not negative on average."""
         shared = frozenset.intersection(*(frozenset(v[:2] for v in bound) for bound, _, _ in target)) if target else frozenset()
         for slots in (frozenset([s]) for s in sorted(shared)):
-            for letter in "pq":
+            for letter in self.n.model.letters:
                 inside: Form = {}
                 for (bound, mono, logs), c in target.items():
                     mine = {v: (*v[:2], "#each") for v in bound if v[:2] in slots}
@@ -561,7 +561,7 @@ class Bounds:
                 continue  # a marginal of one law: among the others already
             if len({v[:2] for v in bound}) < len(bound) or self.n.settled((bound, mono, frozenset())) != UNIT:
                 continue
-            for other in "pq":
+            for other in self.n.model.letters:
                 form: Form = {}
                 for f, e in (*mono, *((f, -e) for f, e in self.n.marginal(other, bound).items())):
                     _put(form, self.n.settled((bound, mono, frozenset([(f, 1)]))), e)

@@ -45,6 +45,10 @@ from course.equations.tree import (
     Num,
     Pow,
     Sym,
+    children,
+    latex,
+    one_law,
+    parameter,
     walk,
 )
 from course.equations.words import MAX_NESTING, ReadError, Word, words
@@ -54,10 +58,14 @@ __all__ = ["ReadError", "Reading", "read", "read_statement"]
 
 @dataclass(frozen=True)
 class Reading:
-    """What was read: one chain for each statement, and remarks on what was left out or moved."""
+    """What was read: one chain for each statement, and remarks on what was left out or moved.
+
+    chains leave out the parameters of laws, p_theta is p; in `written` they stand.
+    """
 
     chains: tuple[Chain, ...]
     notes: tuple[str, ...] = ()
+    written: tuple[Chain, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -193,7 +201,7 @@ def read(latex: str) -> Reading:
         raise ReadError("the formula is nested too deeply") from None
     except UnexpectedInput as error:
         raise ReadError(str(error), getattr(error, "line", 1), getattr(error, "column", 1)) from None
-    return Reading(tuple(chains), tuple(notes))
+    return Reading(tuple(one_law(c) for c in chains), tuple(notes), tuple(chains))  # type: ignore[misc]
 
 
 def read_statement(latex: str) -> Chain:
@@ -233,8 +241,6 @@ def _mentions(node: Node, var: str) -> bool:
         return True
     if isinstance(node, Index) and node.var == var:
         return True
-    from course.equations.tree import children
-
     return any(_mentions(child, var) for child in children(node))
 
 
@@ -614,9 +620,17 @@ def _density(parts) -> Density:
                 args = tuple(p)
             elif where == "given":
                 given = tuple(s for s in p if s.name not in ("theta", "phi"))
-            elif any(s.name not in ("theta", "phi", "vartheta", "psi", "w", "W", "lambda", "omega") for s in p):
+                labels += tuple(_parameter(s) for s in p if s.name in ("theta", "phi"))
+            elif any(not parameter(s.name) and s.name not in ("w", "W") for s in p):
                 raise _error(parts[0], "a variable after ; in a density (only parameters such as \\theta stand there)", "|")
-    return Density(letter, args, given, labels)
+            else:
+                labels += tuple(_parameter(s) for s in p if parameter(s.name))
+    return Density(letter, args, given, tuple(dict.fromkeys(labels)))
+
+
+def _parameter(s: Sym) -> str:
+    """The label that a parameter among the arguments of a density is: p(x; theta) is p_theta(x)."""
+    return s.name if s == Sym(s.name) else latex(s)
 
 
 def _normal(parts) -> Normal:

@@ -37,6 +37,7 @@ class Setting:
     names:   further quantities, as LaTeX: {"ELBO": r"\mathbb{E}_{q(z|x)}[...]"}; a name with an index reads "L_s".
     aliases: other spellings of a variable: {"x": "x_0"}.
     note:    one sentence on the setting, shown to users.
+    laws:    further laws as (name, the law whose factors it has): ((r"p_{\theta'}", "p"),). They are otherwise arbitrary.
     """
 
     name: str
@@ -45,10 +46,17 @@ class Setting:
     names: dict[str, str] = field(default_factory=dict, hash=False)
     aliases: dict[str, str] = field(default_factory=dict, hash=False)
     note: str = ""
+    laws: tuple[tuple[str, str], ...] = ()
+
+    @cached_property
+    def letters(self) -> tuple[str, ...]:
+        """The names of all laws, p and q first."""
+        return ("p", "q", *(name for name, _ in self.laws))
 
     @cached_property
     def trees(self) -> dict[str, Node]:
-        return {"p": read(self.p + " = 1").chains[0].terms[0], "q": read(self.q + " = 1").chains[0].terms[0]}
+        own = {"p": read(self.p + " = 1").chains[0].terms[0], "q": read(self.q + " = 1").chains[0].terms[0]}
+        return own | {name: own[like] for name, like in self.laws}
 
     @cached_property
     def definitions(self) -> dict[str, Node]:
@@ -115,24 +123,25 @@ def _slot_of(text: str) -> Slot:
 class Model:
     """A setting at one length T: its variables, and what its laws imply about marginals.
 
-    forget names the letters whose independences are forgotten ("pq" for all): which variables there are and which are
+    forget names the laws whose independences are forgotten: which variables there are and which are
     observed is kept.
     extra is the number of variables beyond T that are added at the end, to give a meaning to statements that use them.
     """
 
-    def __init__(self, setting: Setting, T: int, forget: str = "", extra: int = 0):
+    def __init__(self, setting: Setting, T: int, forget: frozenset[str] = frozenset(), extra: int = 0):
         self.setting, self.T, self.forget, self.extra = setting, T, forget, extra
-        factors = {letter: setting.factors(letter, T + extra) for letter in "pq"}
+        self.letters = setting.letters
+        factors = {letter: setting.factors(letter, T + extra) for letter in self.letters}
         with_law = {letter: [s for args, _ in f for s in args] for letter, f in factors.items()}
         everything = list(
             dict.fromkeys([*with_law["p"], *with_law["q"], *(s for f in factors.values() for _, g in f for s in g)])
         )
         self.slots: list[Slot] = sorted(everything, key=lambda s: (s[1], s[0]))
         self.observed: dict[str, tuple[Slot, ...]] = {
-            letter: tuple(s for s in self.slots if s not in with_law[letter]) for letter in "pq"
+            letter: tuple(s for s in self.slots if s not in with_law[letter]) for letter in self.letters
         }
         self.parents: dict[str, dict[Slot, tuple[Slot, ...]]] = {}
-        for letter in "pq":
+        for letter in self.letters:
             order: list[tuple[Slot, tuple[Slot, ...]]] = []
             root: list[Slot] = []
             for s in self.observed[letter]:  # a formal, arbitrary law for what has none: nothing true depends on it

@@ -11,6 +11,7 @@ upper case of random variables (X_t is x_t), labels of underbraces, equation num
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, replace
 from fractions import Fraction
@@ -328,7 +329,22 @@ def _script(i: Index | Range) -> str:
     return f"{_index(i.low)}:{_index(i.high)}"
 
 
+def parameter(label: str) -> bool:
+    r"""Is a label a parameter of a law, such as theta, \theta' or \theta_1?"""
+    base = re.match(r"\\?([A-Za-z]+)", label)
+    return bool(base) and base[1] in GREEK  # type: ignore[index]
+
+
+def one_law(node: Node) -> Node:
+    """The formula with the parameters of its laws left out: p_theta(x) is p(x)."""
+    if isinstance(node, Density) and any(map(parameter, node.labels)):
+        return replace(node, labels=tuple(x for x in node.labels if not parameter(x)))
+    return rebuild(node, one_law)
+
+
 def _label(label: str) -> str:
+    if label.startswith("\\"):
+        return label
     return "\\" + label if label in GREEK else label if len(label) == 1 else r"\text{" + label + "}"
 
 

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from course.equations.tree import GREEK, Index, Num, Range, Sym
+from course.equations.tree import GREEK, Index, Num, Range, Sym, latex
 
 MAX_LENGTH = 20_000  # characters
 MAX_WORDS = 4_000
@@ -494,10 +494,9 @@ class Emitter:
             r"[a-zA-Z0-9][-+]\d", text
         ):
             labels.append(text)
-        elif re.fullmatch(r"\\[A-Za-z]+", text) and text not in (r"\cdot",):
-            raise fail(
-                tok, f"cannot read the subscript {text}", ("an index such as t-1", "a range such as 1:T", "a name"), text
-            )
+        elif (found := self.symbol(a, b)) and found[2] == b and found[0].name != "cdot":
+            above = "" if found[1] is None else "^{" + self.text_of(*found[1]) + "}"
+            labels.append(latex(found[0]) + above)  # \theta', \theta_1, \theta^{old}: a label with scripts of its own
         else:
             raise fail(
                 tok,
@@ -1183,7 +1182,7 @@ class Emitter:
             self.add("KL", "KL", i, text)
             return after
         if sym.name in ("p", "q", "P", "Q") and "prime" not in sym.marks:
-            kept = [x for x in sym.labels if x not in GREEK and x not in ("model",)]
+            kept = [x for x in sym.labels if x not in ("model",)]
             kept += [
                 str(s.shift) if not s.var else s.var + (f"{s.shift:+d}" if s.shift else "")
                 for s in sym.sub

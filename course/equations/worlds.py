@@ -219,7 +219,7 @@ def random_weights(model: Model, size: int, batch: int, rng: np.random.Generator
             slot: choice[rng.integers(0, len(choice), (batch, *([size] * len(parents)), size))]
             for slot, parents in model.parents[letter].items()
         }
-        for letter in "pq"
+        for letter in model.letters
     }
 
 
