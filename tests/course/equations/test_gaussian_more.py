@@ -248,7 +248,7 @@ def test_what_is_true_for_the_first_steps_only_is_not_proved_by_induction():
 def test_a_sum_that_is_only_computed_is_not_accepted():
     found = judge(r"\sum_{s=2}^t (\text{SNR}(s-1)-\text{SNR}(s)) = \text{SNR}(1)-\text{SNR}(t)", setting="gaussian")
     assert found.kind == "undecided"
-    assert "it holds for t = 2, 3, 4, 5, 6" in found.reason
+    assert "it holds for t = 2, 3, 4" in found.reason
     assert "was not proved" in found.reason
     for false in (r"\alpha_t = \alpha_t + \sum_{s=7}^t \beta_s", r"\bar\alpha_t = \bar\alpha_t \prod_{s=7}^t \alpha_s"):
         assert kind(false) == "refuted", false
