@@ -17,8 +17,8 @@ from course.grading.run import check_folder
 
 FILES = ("README.md", "LICENSE", "Makefile", "pyproject.toml", "constraints.txt", "mkdocs.yml", ".gitignore",
          "tests/conftest.py", "tests/exercises/conftest.py")
-PATTERNS = ("exercises/ch*.py", "exercises/ch*.md", "exercises/README.md", "tests/exercises/ch*.toml", "tests/exercises/*.json",
-            "tests/exercises/test_ch*.py", "course/**/*", "docs/**/*")
+PATTERNS = ("exercises/ch*.py", "exercises/ch*.md", "exercises/README.md", "tests/exercises/ch*.toml",
+            "tests/exercises/answers/ch*.toml", "tests/exercises/*.json", "tests/exercises/test_ch*.py", "course/**/*", "docs/**/*")
 NEVER = {"variants", "hidden", "solutions", "mutants", "instructors", "__pycache__", ".git", ".ipynb_checkpoints"}
 
 

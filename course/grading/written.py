@@ -1,37 +1,70 @@
-r"""Checks for written answers: a true statement of the form asked for, or a choice.
+r"""Checks for written answers: a true statement that answers the question, or a choice.
 
-    expect_statement(student.answer("ch01.bound"), left=r"\log p(x)", relations=(">=",), equals=r"\mathbb{E}_q[...]",
-                     known={"this is an upper bound": r"\log p(x) \le ..."})
+What a task asks for is data: `tests/exercises/answers/ch01_elbo.toml` holds, for each written task, the form of its answer (see
+course.grading.forms), the mistakes that have a name, and the key of a choice.
 
-The verdict is course.equations'; this file turns it into feedback that explains and does not give the answer away.
+    expect_written(student, "ch01.bound", ANSWERS)
+
+Whether a line is true is course.equations' business; this file turns it into feedback that explains and does not give the answer
+away.
 """
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from course.grading.errors import CheckFailed
 
 LONGEST = 3000          # characters of one line of mathematics; more is not an answer to any of the questions
+WORDS = 600             # characters of a choice, with its reasons
 
 
-def expect_statement(answer: str, left: str, relations: Sequence[str] = ("=",), setting: str = "vae", equals: str | None = None,
-                     must: Sequence[str] = (), must_not: Sequence[str] = (), known: Mapping[str, str] | None = None,
-                     wanted: str = "the expression asked for") -> None:
+@lru_cache(maxsize=8)
+def load_answers(folder: Path | str) -> dict[str, dict[str, Any]]:
+    """What the written tasks ask for, by task id, from the files `ch*.toml` in `folder`."""
+    import tomllib
+
+    return {task: spec for path in sorted(Path(folder).glob("ch*.toml"))
+            for task, spec in tomllib.loads(path.read_text(encoding="utf-8")).items()}
+
+
+def expect_written(student: Any, task: str, folder: Path | str) -> None:
+    """The student's answer to a written task is right. Causes: unreadable, wrong_value."""
+    check_written(student.answer(task), load_answers(folder)[task])
+
+
+def check_written(answer: str, spec: Mapping[str, Any]) -> None:
+    """`answer` is what a written task asks for. Causes: unreadable, wrong_value."""
+    KINDS[spec.get("kind", "statement")](answer, spec)
+
+
+# ------------------------------------------------------------------------------------------------------- statements
+
+
+def expect_statement(answer: str, spec: Mapping[str, Any]) -> None:
     """`answer` is one statement that always holds in the setting and answers the question.
 
-    left, relations, must, must_not   the form, see course.equations.Required
-    equals                            LaTeX that the right side of an inequality must be equal to; `wanted` names it
-    known                             "what was done wrong" -> a wrong statement, compared with the answer by its meaning
-    Causes: unreadable, wrong_value.
+    left        the left sides it may have, the first for the feedback
+    form        the forms it may have (course.grading.forms.misfit), each with its `relations`; with `equals`, LaTeX that its right
+                side must be equal to, and `wanted`, which names that
+    known       "what was done wrong" -> a wrong statement, compared with the answer by its meaning
+    refuse      pattern of the answer's text -> what to say
+    setting     of course.equations
     """
-    from course.equations import Required, judge
+    from course.equations import judge
+    from course.grading.forms import NoAnswer, solved
 
     if len(answer) > LONGEST:
         raise CheckFailed("unreadable", f"the answer has {len(answer)} characters; one line of mathematics is meant")
+    for pattern, remark in (dict(spec.get("refuse", {})) | SLIPS).items():
+        if re.search(pattern, _unbraced(answer), re.I):
+            raise CheckFailed("wrong_value", remark)
+    setting = spec.get("setting", "vae")
     verdict = judge(answer, setting)
     if verdict.kind == "unreadable":
         line, column = verdict.position or (1, 1)
@@ -40,35 +73,62 @@ def expect_statement(answer: str, left: str, relations: Sequence[str] = ("=",), 
     read_as = f"\nYour answer was read as\n  {verdict.reading}"
     if (chain := _chain(answer)) is None:
         raise CheckFailed("unreadable", f"one statement with a relation such as = or \\ge is asked for.{read_as}")
-    if (mistake := _known(chain, setting, known or {}, by_meaning=not verdict.accepted)) is not None:
+    with contextlib.suppress(NoAnswer):
+        chain = solved(chain, spec["left"])
+    if (mistake := _known(chain, setting, spec.get("known", {}), by_meaning=not verdict.accepted)) is not None:
         raise CheckFailed("wrong_value", f"{mistake}.{read_as}{_counterexample(verdict)}")
     if verdict.kind == "refuted":
         edits = [change for _, change in verdict.repairs]
         mended = f" A single edit would mend it, of this kind: {edits[0]}." if edits else ""
         why = "" if verdict.reason == "it fails in the model shown" else f": {verdict.reason}"
         raise CheckFailed("wrong_value", f"it does not always hold{why}.{mended}{read_as}{_counterexample(verdict)}")
-    if verdict.kind == "undecided":
+    if not verdict.accepted:
         raise CheckFailed("wrong_value", f"it could not be shown to hold: {verdict.reason}.{read_as}")
-    formed = judge(answer, setting, form=Required(left, tuple(relations), tuple(must), tuple(must_not)))
-    if not formed.accepted:
-        raise CheckFailed("wrong_value", f"{_softened(formed.reason)}.{read_as}")
-    if equals is not None and not _is_equation(answer) and not _same(_right(answer), _right(f"0 = {equals}"), setting):
-        raise CheckFailed("wrong_value", f"true, but its right side is not {wanted}.{read_as}")
+    if (problem := _no_answer(chain, spec, setting)) is not None:
+        raise CheckFailed("wrong_value", f"true, but no answer to this question: {problem}.{read_as}")
 
 
-def expect_choice(answer: str, right: Sequence[str], notes: Mapping[str, str], what: str = "the answer") -> None:
-    """`answer` names exactly the options in `right`, in any order and any case; `notes` says about each option why it does
-    or does not belong there. Words that are no options are skipped. Causes: unreadable, wrong_value."""
-    options = {option.lower(): option for option in notes}
-    named = [options[word] for word in re.findall(r"\w+", answer.lower()) if word in options]
-    if not named:
-        raise CheckFailed("unreadable", f"{what} should name one or more of {', '.join(notes)}, and names none of them")
-    for option in notes:
-        if option in named and option not in right:
-            raise CheckFailed("wrong_value", f"{what}: {option} does not belong there. {notes[option]}")
-    for option in right:
-        if option not in named:
-            raise CheckFailed("wrong_value", f"{what}: {option} is missing. {notes[option]}")
+def _no_answer(chain: Any, spec: Mapping[str, Any], setting: str) -> str | None:
+    """What a true statement lacks to be the answer; None if it is one. Of several forms, what the nearest one says."""
+    from course.equations.tree import latex
+    from course.grading.forms import NoAnswer, misfit, sides, solved
+
+    try:
+        candidates = sides(solved(chain, spec["left"]), spec["left"])
+    except NoAnswer as reason:
+        return str(reason)
+    problems: list[str] = []
+    for relations, right in reversed(candidates):
+        for form in spec["form"]:
+            claimed, allowed = _combined(relations), form["relations"]
+            if claimed not in allowed:
+                problems.append(f"the relation must be {' or '.join(map(_shown, allowed))}, not {_shown(claimed)}")
+            elif problem := misfit(right, form):
+                problems.append(problem)
+            elif "equals" in form and not _same(latex(right), form["equals"], setting):
+                problems.append(f"its right side is not {form['wanted']}")
+            else:
+                return None
+    forms = len(spec["form"])
+    return min(problems[:forms], key=lambda p: (p.startswith("the relation"), p.count("missing") + p.count(" and "), len(p)))
+
+
+_TWO_BARS = r"KL\}*\(((?!\\\||\|\||\\parallel|\\Vert|\\mid\\mid|\\vert\\vert|\\rVert|\\lVert|[(),;]).|\((?:[^()])*\))*\)"
+SLIPS = {
+    r"E\}?_(\{q\}|q)\([^()\[\]\\]*(\\mid|\\vert)?[^()\[\]\\]*\)(\\[lL]eft|\\[bB]igg?l?)?[\[\\(]":
+        r"\mathbb{E}_q(z|x)[...] hangs the (z|x) beside the mean, as if it were multiplied with something; the law of the mean "
+        r"belongs below it in full: \mathbb{E}_{q(z|x)}[...]",
+    _TWO_BARS: r"the two laws of a divergence stand on either side of two bars: D_{KL}(q \| p). One bar is the bar of a condition",
+}
+
+
+_SPACING = (r"\\left(?![a-z])|\\right(?![a-z])|\\[bB]igg?[lrm]?(?![a-z])|\\[,;:! ]|\\quad|\s|\\operatorname|\\mathrm"
+            r"|\\text(?![a-z])")
+
+
+def _unbraced(text: str) -> str:
+    r"""The text without what only spaces it: blanks, \left, \right, \, and the like."""
+    return re.sub(_SPACING, "", text)
 
 
 @lru_cache(maxsize=512)
@@ -83,40 +143,44 @@ def _chain(text: str) -> Any:
     return chains[0] if len(chains) == 1 else None
 
 
-def _right(text: str) -> Any:
-    chain = _chain(text)
-    return chain.terms[-1] if chain else None
+def _combined(relations: Sequence[str]) -> str | None:
+    """What a chain of relations says about its ends: = and >= make >=, >= and <= make nothing."""
+    up, down = any(r in (">=", ">") for r in relations), any(r in ("<=", "<") for r in relations)
+    if (up and down) or any(r not in ("=", ":=", "=:", ">=", "<=", ">", "<", "~") for r in relations):
+        return None
+    strict = "" if not any(r in (">", "<") for r in relations) else "strict "
+    return "~" if relations == ("~",) else strict + (">=" if up else "<=" if down else "=")
 
 
-def _is_equation(text: str) -> bool:
-    chain = _chain(text)
-    return chain is not None and set(chain.relations) <= {"=", ":="}
+def _shown(relation: str | None) -> str:
+    names = {">=": r"\ge", "<=": r"\le", "~": r"\sim", "strict >=": ">", "strict <=": "<", None: "several directions"}
+    return names.get(relation, relation or "=")
 
 
-def _same(one: Any, other: Any, setting: str) -> bool:
+@lru_cache(maxsize=512)
+def _same(one: str, other: str, setting: str) -> bool:
     """Two expressions are always equal; False also where that could not be decided."""
-    if one is None or other is None:
-        return False
+    from course.equations import judge
+
     if setting == "gaussian":
-        from course.equations import judge
-        from course.equations.tree import latex
-
-        return judge(f"{latex(one)} = {latex(other)}", setting).kind == "identity"
-    from course.equations.judging import Claim, decide
+        return judge(f"{one} = {other}", setting).kind == "identity"
+    from course.equations.judging import Claim, decide  # the verdict alone: no repairs are looked for
     from course.equations.settings import settings
+    from course.grading.forms import term
 
-    return decide(Claim(settings[setting], one, "=", other), explaining=False).kind == "identity"
+    return decide(Claim(settings[setting], term(one), "=", term(other)), explaining=False).kind == "identity"
 
 
 def _known(chain: Any, setting: str, known: Mapping[str, str], by_meaning: bool) -> str | None:
     """The first known mistake whose statement has the answer's relation and right side: as written, or also by meaning."""
-    from course.equations.judging import combine
+    from course.equations.tree import latex
 
     for text, statement in known.items():
         wrong = _chain(statement)
-        if combine(list(wrong.relations)) != combine(list(chain.relations)):
+        if _combined(wrong.relations) != _combined(chain.relations):
             continue
-        if _spelt(wrong.terms[-1]) == _spelt(chain.terms[-1]) or (by_meaning and _same(chain.terms[-1], wrong.terms[-1], setting)):
+        mine, theirs = chain.terms[-1], wrong.terms[-1]
+        if _spelt(mine) == _spelt(theirs) or (by_meaning and _same(latex(mine), latex(theirs), setting)):
             return text
     return None
 
@@ -132,10 +196,100 @@ def _counterexample(verdict: Any) -> str:
     return f"\nA case in which it fails:\n{verdict.counterexample}" if verdict.counterexample is not None else ""
 
 
-PARTS = {"KL": "a KL divergence", "E": "an expectation", "log": "a logarithm", "prod": "a product", "sum": "a sum"}
+# ---------------------------------------------------------------------------------------------------------- choices
 
 
-def _softened(reason: str) -> str:
-    """Form problems in words: what course.equations calls E or >= is an expectation or \\ge to a student."""
-    reason = re.sub(r": (KL|E|log|prod|sum) must", lambda m: f": {PARTS[m[1]]} must", reason)
-    return reason.replace(" <=", r" \le").replace(" >=", r" \ge")
+NEGATIONS = {"not", "no", "never", "neither", "nor", "except", "without", "than", "instead", "cannot"}
+CUTS = {".", ";", "\n", "but", "while", "whereas", "so", "hence", "therefore", "because", "since", "rather"}
+FILLING = {"and", "or", "row", "rows", "line", "lines", "the", "term", "also", "both", "option", "options", "statement", "statements"}
+
+
+def expect_choice(answer: str, spec: Mapping[str, Any]) -> None:
+    """`answer` names exactly the options in `key`, in any order, in a list (`A, C`, `ACD`) or in sentences.
+
+    notes      option -> why it does or does not belong there
+    also       other word -> the option it means ("second" -> "right")
+    yes, no    words that say of the options in their clause that they are, or are not, meant ("wrong"; "fine"): a clause with a
+               negation turns them round, and a negation without such a word excludes
+    what       the answer in words
+    Causes: unreadable, wrong_value.
+    """
+    notes, key, what = spec["notes"], spec["key"], spec.get("what", "the answer")
+    if len(answer) > WORDS:
+        raise CheckFailed("unreadable", f"{what} has {len(answer)} characters; name the options, with a sentence at most")
+    named, excluded = chosen(answer, list(notes), spec.get("also", {}), spec.get("yes", ()), spec.get("no", ()))
+    if both := [o for o in named if o in excluded]:
+        raise CheckFailed("unreadable", f"{what}: {both[0]} is named once as part of the answer and once as not; say it once")
+    if not named:
+        only = f" It only says what is not the answer ({', '.join(excluded)})." if excluded else ""
+        raise CheckFailed("unreadable", f"{what} should name one or more of {', '.join(notes)}, and names none of them.{only}")
+    for option in notes:
+        if option in named and option not in key:
+            raise CheckFailed("wrong_value", f"{what}: {option} does not belong there. {notes[option]}")
+    for option in key:
+        if option not in named:
+            raise CheckFailed("wrong_value", f"{what}: {option} is missing. {notes[option]}")
+
+
+def chosen(answer: str, options: Sequence[str], also: Mapping[str, str], yes: Sequence[str],
+           no: Sequence[str]) -> tuple[list[str], list[str]]:
+    """(the options that an answer names as meant, those that it excludes), in the order of `options`.
+
+    The words are read in order. Options wait for the next word of `yes` or `no`, or for the end of the clause; a negation turns
+    round what it stands before.
+    """
+    words = _words(answer, options, also)
+    said: dict[bool, set[str]] = {True: set(), False: set()}
+    waiting: set[str] = set()
+    negated, leading, last = False, True, True
+
+    def settle(meant: bool) -> None:
+        nonlocal waiting, negated
+        said[meant != negated].update(waiting)
+        waiting, negated = set(), False
+
+    for i, (word, found) in enumerate(words):
+        following = next(((w, f) for w, f in words[i + 1:] if w not in FILLING), ("", set()))
+        if found:
+            waiting |= found
+        elif word in CUTS or (word == "," and not following[1] and following[0] not in NEGATIONS):
+            settle(leading)
+            leading = True if word != "," else leading
+            negated = word == "rather"
+        elif word in NEGATIONS or word.endswith(("'t", "’t")):
+            if waiting and following[1]:
+                settle(leading)
+            elif waiting and following[0] not in yes and following[0] not in no:          # "1 and 4 follow; 2 and 3 don't"
+                settle(not last)
+                continue
+            negated = True
+        elif word in yes or word in no:
+            last = word in yes
+            if waiting:
+                settle(last)
+            else:
+                leading, negated = last != negated, False
+    settle(leading)
+    return [o for o in options if o in said[True]], [o for o in options if o in said[False]]
+
+
+def _words(answer: str, options: Sequence[str], also: Mapping[str, str]) -> list[tuple[str, set[str]]]:
+    """[(a word or a mark, the options that it names)]"""
+    meaning = {o.lower(): o for o in options} | {word.lower(): o for word, o in also.items()}
+    letters = all(len(o) == 1 for o in options)
+    capitals = letters and re.search(r"(?<![A-Za-z])[A-Z]+(?![A-Za-z'’])", answer) is not None          # then small letters are words
+    if capitals:          # "A divergence": the article, not the option
+        answer = re.sub(r"\bA(?=\s+(?!(?:and|or|is|are|not|but|because|since|holds)\b)[a-z])", "", answer)
+    out: list[tuple[str, set[str]]] = []
+    for word in re.findall(r"[A-Za-z]+(?:['’][a-z]+)?|\d+|[,.;\n]|\((?=[A-Za-z]{2})", answer):
+        low = word.lower()
+        small = capitals and word.isalpha() and word != word.upper()
+        found = {meaning[low]} if low in meaning and not small else set()
+        packed = letters and len(word) > 1 and len(set(low)) == len(low) and set(low) <= set(meaning)
+        if packed and (word == word.upper() or word == answer.strip()):          # ACD, 23: several options in one word
+            found = {meaning[c] for c in low}
+        out.append((";" if word == "(" else low, found))
+    return out
+
+
+KINDS = {"statement": expect_statement, "choice": expect_choice}

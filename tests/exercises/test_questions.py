@@ -6,8 +6,8 @@ import pytest
 
 from course.equations import judge, judge_derivation
 from course.grading.checks import CheckFailed
-from course.grading.manifest import EXERCISES, REPOSITORY, load_tasks
-from course.grading.written import expect_choice, expect_statement
+from course.grading.manifest import CHECKS, EXERCISES, REPOSITORY, load_tasks
+from course.grading.written import check_written, load_answers
 
 TASKS = load_tasks()
 
@@ -39,25 +39,35 @@ def test_the_docs_link_leads_somewhere(task):
     assert (REPOSITORY / "docs" / task.docs.split("#")[0]).exists(), task.docs
 
 
-def test_an_answer_that_says_nothing_earns_nothing():
-    for answer in ("1 = 1", r"\log p(x) = \log p(x)", r"0 \le 1", r"\log p(x) \ge \log p(x)", "TODO", "?", r"\frac{", "x" * 5000, r"\input{answers}"):
-        with pytest.raises(CheckFailed):
-            expect_statement(answer, r"\log p(x)", (">=", "="), must=("E",), must_not=("p(x)",))
+BOUND = load_answers(CHECKS / "answers")["ch01.bound"]
+
+
+@pytest.mark.parametrize("answer", [
+    "1 = 1", r"\log p(x) = \log p(x)", r"0 \le 1", r"\log p(x) \ge \log p(x)", "TODO", "?", r"\frac{", "x" * 5000, r"\input{answers}",
+    r"\log p(x) \ge \mathcal{L}", r"\log p(x) \ge -1 / 0", r"\log p(x) =", "=", r"\log p(x) \ge \mathbb{E}_q[]"])
+def test_an_answer_that_says_nothing_earns_nothing(answer):
+    with pytest.raises(CheckFailed):
+        check_written(answer, BOUND)
 
 
 def test_the_explanation_shows_a_case_and_hides_the_answer():
     with pytest.raises(CheckFailed) as failed:
-        expect_statement(r"\log p(x) = \mathbb{E}_q[\log p(x|z)] - D_{KL}(q(z|x) \| p(z))", r"\log p(x)", (">=",))
+        check_written(r"\log p(x) = \mathbb{E}_q[\log p(x|z)] - D_{KL}(q(z|x) \| p(z|x))", BOUND)
     text = str(failed.value)
     assert "left side" in text                              # the counterexample's two sides
     assert r"\log p(x) \geq" not in text                    # the line that would be right
 
 
 def test_choices_are_read_as_people_write_them():
-    notes = {"A": "a note", "B": "b note", "C": "c note"}
-    for answer in ("A, C", "c a", "(a) and (c)", "A\nC", "A;C"):
-        expect_choice(answer, ["A", "C"], notes)
+    spec = {"kind": "choice", "notes": {"A": "a note", "B": "b note", "C": "c note"}, "key": ["A", "C"], "yes": ["true", "hold"], "no": ["false"]}
+    for answer in ("A, C", "c a", "(a) and (c)", "A\nC", "A;C", "AC", "A and C are true, B is false", "B is not true; A and C are.",
+                   "A, C but not B", "False: B. True: A, C."):
+        check_written(answer, spec)
     with pytest.raises(CheckFailed, match="B does not belong there"):
-        expect_choice("A, B", ["A", "C"], notes)
+        check_written("A, B", spec)
     with pytest.raises(CheckFailed, match="C is missing"):
-        expect_choice("A", ["A", "C"], notes)
+        check_written("A", spec)
+    with pytest.raises(CheckFailed, match="only says what is not"):
+        check_written("not B", spec)
+    with pytest.raises(CheckFailed, match="once as part of the answer and once as not"):
+        check_written("A, B and C, but not B", spec)

@@ -1,7 +1,9 @@
 """The checks themselves, checked: every planted mistake is rejected and named, every right variant passes.
 
 `variants/first` and `variants/second` hold two differently written solutions of every exercise. `variants/wrong` holds
-mistakes: each is one edit of the first solution (or a whole written answer) and the words its feedback must contain.
+mistakes: each is one edit of the first solution (or a whole written answer) and the words its feedback must contain. A written
+answer of the kind "no answer" is true and does not answer the question. `variants/spellings.toml` holds right answers to the written
+tasks, each in ten spellings at least.
 Write-ups cite pictures of the model that ships, so `variants/ch11_writeup.py` makes theirs when the tests run.
 """
 
@@ -13,10 +15,13 @@ from pathlib import Path
 
 import pytest
 
+from course.equations import judge
 from course.grading.answers import read_answers
+from course.grading.errors import CheckFailed
 from course.grading.manifest import load_tasks
 from course.grading.run import load_checks, run_task
 from course.grading.student import DirectStudent, load
+from course.grading.written import check_written, load_answers
 
 HERE = Path(__file__).parent
 VARIANTS = HERE / "variants"
@@ -104,6 +109,36 @@ def test_the_right_variant_passes(task_id, variant, request):
     path = source_of(task_id, folder)
     for seed in range(3 if path.suffix == ".py" else 1):
         assert verdict(task_id, folder, seed) is None
+
+
+def written(task_id: str) -> dict:
+    return load_answers(HERE / "answers").get(task_id, {})
+
+
+SPELLINGS = tomllib.loads((VARIANTS / "spellings.toml").read_text())
+LEAST_SPELLINGS, LEAST_NO_ANSWERS = 10, 3
+
+
+@pytest.mark.parametrize("task_id", load_answers(HERE / "answers"))
+def test_right_answers_pass_in_every_spelling(task_id):
+    assert len(set(SPELLINGS[task_id])) >= LEAST_SPELLINGS
+    refused = {}
+    for answer in SPELLINGS[task_id]:
+        try:
+            check_written(answer, written(task_id))
+        except CheckFailed as failed:
+            refused[answer] = str(failed)
+    assert not refused
+
+
+@pytest.mark.parametrize("task_id", load_answers(HERE / "answers"))
+def test_true_lines_that_answer_nothing_are_planted(task_id):
+    """That they are rejected and named is tested with the other mistakes; here, that they are true."""
+    answers = [entry["answer"] for entry in MISTAKES[task_id] if entry.get("kind") == "no answer"]
+    assert len(answers) >= LEAST_NO_ANSWERS
+    if written(task_id).get("kind", "statement") == "statement":
+        kinds = {answer: judge(answer, written(task_id).get("setting", "vae")).kind for answer in answers}
+        assert set(kinds.values()) <= {"identity", "bound"}, kinds
 
 
 def test_every_task_has_five_mistakes_and_the_share_caught_is_all(capsys):
