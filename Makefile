@@ -6,6 +6,9 @@ PYTHON = $(shell for python in python3 python3.14 python3.13 python3.12 python3.
 RUN = .venv/bin/python -m
 ZENSICAL = zensical==0.0.73
 
+# How the threads of torch wait for each other, see course/__init__.py: here for the programs that import torch first.
+export OMP_WAIT_POLICY ?= PASSIVE
+
 # Made again when the dependencies change or the folder has been moved, and only then.
 READY := .venv/.ready-$(shell pwd | cksum | cut -d ' ' -f 1)
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -113,3 +116,38 @@ def memory() -> Iterator[Result]:
 
     before = in_use(2)
     yield Result("after 8000 steps", in_use(20), before, 1.02, unit="MB")
+
+
+BUSY = "while True: pass"
+ONE_RENDER = """
+import sys, time
+from course.render import quiet_libraries
+quiet_libraries()
+from course.stable_diffusion import load_components, render_image
+parts = load_components("emoji", device="cpu")
+for steps in (1, int(sys.argv[1])):
+    start = time.perf_counter()
+    render_image("a large bear on a white background", *parts[:4], "dpmpp_2m", num_steps=steps, progress=False)
+print(time.perf_counter() - start)
+"""
+
+
+@measurement
+def threads() -> Iterator[Result]:
+    """20 steps on the shipped model as the course sets its threads, beside one thread, on a quiet and on a busy machine"""
+    def render(**environment: str) -> float:
+        clean = {k: v for k, v in os.environ.items() if not k.startswith(("OMP_", "GOMP_", "KMP_"))}
+        times = [float(subprocess.run([sys.executable, "-c", ONE_RENDER, "20"], env={**clean, **environment}, text=True,
+                                      capture_output=True, check=True).stdout.split()[-1]) for _ in range(3)]
+        return min(times)
+
+    for busy in (0, 1, os.cpu_count() or 1):
+        others = [subprocess.Popen([sys.executable, "-c", BUSY]) for _ in range(busy)]
+        try:
+            yield Result(f"{busy} other busy programs", render(), render(OMP_NUM_THREADS="1"), 1.5 if busy else 1.1)
+            if busy == 1:
+                yield Result("the same, were the threads to spin", render(OMP_WAIT_POLICY="ACTIVE"), render(OMP_NUM_THREADS="1"))
+        finally:
+            for other in others:
+                other.kill()
+                other.wait()

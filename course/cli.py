@@ -136,7 +136,7 @@ def release(folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new or
 
 @app.command()
 def sweep(
-    file: Annotated[Path | None, typer.Argument(metavar="[FILE.toml]", help="Prompts, seeds and [[grid]] tables; or use the options")] = None,
+    file: Annotated[Path | None, typer.Argument(metavar="[FILE.toml]", help=r"Prompts, seeds and \[\[grid]] tables; or use the options")] = None,
     out: Annotated[Path, typer.Option(help="The results folder; run again to go on where it stopped")] = Path("out/sweep"),
     model: Annotated[list[str] | None, typer.Option(help="emoji, a folder or a hub id; repeat any option for several values")] = None,
     vae: Annotated[list[str] | None, typer.Option(help="Another VAE ('' for the model's own)")] = None,
@@ -147,7 +147,7 @@ def sweep(
     guidance: Annotated[list[float] | None, typer.Option(help="Guidance scale; 1 is none")] = None,
     height: Annotated[list[int] | None, typer.Option(help="Pixels")] = None,
     width: Annotated[list[int] | None, typer.Option(help="Pixels")] = None,
-    seed: Annotated[list[int] | None, typer.Option(help="[default: 42, 70]")] = None,
+    seed: Annotated[list[int] | None, typer.Option(show_default="42, 70")] = None,
     prompt: Annotated[list[str] | None, typer.Option(help="A prompt")] = None,
     scenes: Annotated[int, typer.Option(help="So many prompts of the emoji world, always the same ones")] = 0,
     batch: Annotated[int, typer.Option(min=1, help="Pictures rendered together")] = 16,
@@ -245,16 +245,16 @@ def _sweep_and_say(out: Path, settings: Any, prompts: Any, seeds: Any, batch: in
 @app.command()
 def train(
     model: Annotated[str, typer.Argument(help="emoji")],
-    stage: Annotated[list[str] | None, typer.Option(help="autoencoder, denoiser, probe, tiny, bert or flow; repeat for several "
-                                                         "[default: all]")] = None,
-    minutes: Annotated[float | None, typer.Option(help="Time for all stages together [default: 130]")] = None,
+    stage: Annotated[list[str] | None, typer.Option(help="autoencoder, denoiser, probe, tiny, bert or flow; repeat for several",
+                                                    show_default="all")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Time for all stages together", show_default="130")] = None,
     steps: Annotated[int | None, typer.Option(help="Instead of minutes: steps for each stage")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoints in --out")] = False,
     from_shipped: Annotated[bool, typer.Option("--from-shipped", help="Start from the shipped weights instead of nothing")] = False,
     evaluate: Annotated[bool, typer.Option("--evaluate", help="Train nothing: measure, write the model card")] = False,
     out: Annotated[Path, typer.Option(help="Checkpoints, logs and samples")] = Path("runs/emoji"),
-    weights: Annotated[Path | None, typer.Option(help="The model folder to write or to measure [default: OUT/weights to "
-                                                      "write; what ships to measure]")] = None,
+    weights: Annotated[Path | None, typer.Option(help="The model folder to write or to measure",
+                                                  show_default="OUT/weights to write; what ships to measure")] = None,
     seed: Annotated[int, typer.Option(help="Of everything random")] = 0,
     threads: Annotated[int, typer.Option(help="0: as many as cores")] = 0,
 ) -> None:
@@ -301,7 +301,7 @@ def prove(
 
 
 @app.command("check-docs")
-def check_docs(paths: Annotated[list[Path] | None, typer.Argument(help="Folders or Markdown pages [default: docs]")] = None) -> None:
+def check_docs(paths: Annotated[list[Path] | None, typer.Argument(help="Folders or Markdown pages", show_default="docs")] = None) -> None:
     """Judge every displayed formula of the documentation. Exit status: 0 all accepted, 1 not all, 2 a bad call."""
     from course.equations.pages import main as check
 

@@ -11,16 +11,28 @@ Each is loaded by the library it comes from, with `from_pretrained`, from the su
 
 from __future__ import annotations
 
+import copy
 import difflib
 import os
-import re
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
-HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(/[\w./-]+)?")
+from course.model_files import (
+    HUB_ID,
+    SINGLE_FILES,
+    another_kind,
+    fetched,
+    first_line,
+    instead,
+    listing,
+    read_json,
+    single_file,
+    weights_among,
+)
+
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
@@ -52,12 +64,13 @@ def load_components(name: str | os.PathLike[str], device: str = "auto", dtype: A
         raise ValueError(f"there is no component {', '.join(sorted(unknown))}; there are {', '.join(Components._fields)}")
     device = pick_device(device)
     dtype = pick_dtype(dtype, device)
-    where = None if len(replacements) == len(Components._fields) else locate(name)
+    own = [kind for kind in Components._fields if replacements.get(kind) is None]
+    where = locate(name, own) if own else ""
     parts = {}
     for kind in Components._fields:
         part = replacements.get(kind)
         if part is None:
-            part = _load(kind, where, kind, dtype)
+            part = _load(kind, Path(where), kind, dtype)
         elif isinstance(part, str | os.PathLike):
             part = _load_replacement(kind, part, dtype)
         if isinstance(part, torch.nn.Module):
@@ -65,6 +78,9 @@ def load_components(name: str | os.PathLike[str], device: str = "auto", dtype: A
         parts[kind] = part
     components = Components(**parts)
     check_fit(components)
+    check_text(components.tokenizer, components.text_encoder)
+    if isinstance(components.unet, torch.nn.Module):         # so that render_image knows it without the scheduler
+        vars(components.unet)["trained_with"] = getattr(components.scheduler, "config", None)
     return components
 
 
@@ -101,92 +117,113 @@ def pick_dtype(dtype: Any, device: str) -> torch.dtype:
 # ------------------------------------------------------------------------------------------------ finding and loading
 
 
-def locate(name: str | os.PathLike[str]) -> str:
-    """"emoji", a folder or a hub id -> what `from_pretrained` takes. Raises FileNotFoundError with what to do instead."""
+def locate(name: str | os.PathLike[str], parts: Sequence[str] = Components._fields) -> str:
+    """"emoji", a folder or a hub id -> the folder that holds these parts. A model on the hub is downloaded unless it is cached.
+
+    Raises FileNotFoundError with what was found there and what to do instead."""
     if name == "emoji":
         from course import emoji
 
         return str(emoji.folder())
     path = Path(name).expanduser()
-    if path.is_dir():
-        missing = [kind for kind in Components._fields if not (path / kind).is_dir()]
-        if missing:
-            raise FileNotFoundError(f"{path} is not a whole model: it has no sub-folder {', '.join(missing)}. A model folder "
-                                    f"holds {', '.join(Components._fields)}, like CompVis/stable-diffusion-v1-4 does")
-        return str(path)
-    if HUB_ID.fullmatch(str(name)):
-        return str(name)
-    hint = " Did you mean emoji?" if difflib.get_close_matches(str(name).lower(), ["emoji"]) else ""
-    raise FileNotFoundError(f"no model {str(name)!r}: it is not emoji, not a folder here, and not a hub id such as "
-                            f"CompVis/stable-diffusion-v1-4.{hint}")
+    if path.is_file():
+        raise FileNotFoundError(single_file(path))
+    if not path.is_dir():
+        if path.suffix.lower() in SINGLE_FILES or not HUB_ID.fullmatch(str(name)):
+            hint = " Did you mean emoji?" if difflib.get_close_matches(str(name).lower(), ["emoji"]) else ""
+            raise FileNotFoundError(f"no model {str(name)!r}: it is not emoji, not a folder here, and not a hub id such as "
+                                    f"CompVis/stable-diffusion-v1-4.{hint}")
+        path = fetched(str(name), parts)
+    missing = [kind for kind in parts if not (path / kind).is_dir()]
+    if missing:
+        kind = another_kind(read_json(path / "model_index.json"))
+        said = f"{name} is {kind}" if kind else (
+            f"{name} is not a whole model: it has no sub-folder {', '.join(missing)}, only {listing(path)}. "
+            f"{_sentence(instead(path))}A model folder holds {', '.join(Components._fields)}, like CompVis/stable-diffusion-v1-4 does")
+        raise FileNotFoundError(said)
+    return str(path)
 
 
-def _load(kind: str, where: str | None, subfolder: str, dtype: torch.dtype) -> Any:
-    """One component by its own library's from_pretrained. The class comes from the part's own config, so that an
-    AutoencoderTiny or a BertModel loads as what it is."""
+def _load(kind: str, model: Path, subfolder: str, dtype: torch.dtype) -> Any:
+    """One part by its own library's from_pretrained, as the class that the model's index or the part's own config names.
+
+    Raises FileNotFoundError that names the files that are there, and the likely cause."""
+    folder = model / subfolder
     try:
-        return _LOADERS[kind](where, subfolder, dtype)
-    except (OSError, ValueError, KeyError) as error:
-        place = f"{where}/{subfolder}" if subfolder else where
-        if Path(str(where)).is_dir():
-            advice = "The folder is incomplete or damaged; copy it again"
-        elif os.environ.get("HF_HUB_OFFLINE", "0").upper() in ("1", "ON", "YES", "TRUE"):
-            advice = "HF_HUB_OFFLINE is set, so only what is cached can be used: unset it once to download the model"
-        else:
-            advice = "Check the name and the network (`course doctor` tests both), or use --model emoji, which is on disk"
-        hub = "" if Path(str(where)).is_dir() else f" on the hub (there is no folder {where} here)"
-        raise FileNotFoundError(f"cannot load the {kind} from {place}{hub}. {advice}.\n({_first_line(error)})") from error
+        kind_of_weights = weights_among(entry.name for entry in folder.iterdir())
+        part_class = class_of(kind, folder, read_json(model / "model_index.json") if subfolder == kind else {})
+        options: dict[str, Any] = {}
+        if kind_of_weights is not None and kind in ("vae", "unet", "text_encoder"):
+            options = {"variant": kind_of_weights.variant, "use_safetensors": kind_of_weights.safetensors}
+        if kind in ("vae", "unet"):
+            return part_class.from_pretrained(str(folder), torch_dtype=dtype, **options)
+        part = part_class.from_pretrained(str(folder), **options)
+        return part.to(dtype) if isinstance(part, torch.nn.Module) else part
+    except (KeyboardInterrupt, MemoryError):
+        raise
+    except Exception as error:                       # of whatever type: the libraries raise a dozen of them
+        files = f"it holds {listing(folder)}" if folder.is_dir() else "there is no such folder"
+        cause = _sentence(instead(folder) or instead(model)) or "The folder is incomplete or damaged; copy it again. "
+        raise FileNotFoundError(f"cannot load the {kind} from {folder}: {files}. {cause}\n({first_line(error)})") from error
 
 
 def _load_replacement(kind: str, source: str | os.PathLike[str], dtype: torch.dtype) -> Any:
     """A folder or hub id that is the part itself, or a whole model that has one."""
     path = Path(source).expanduser()
-    if path.is_dir():
-        return _load(kind, str(path), kind if (path / kind).is_dir() else "", dtype)
-    if not HUB_ID.fullmatch(str(source)):
-        raise FileNotFoundError(f"no {kind} at {str(source)!r}: it is neither a folder here nor a hub id (owner/name)")
-    owner, repository, *inside = str(source).split("/")
-    where = f"{owner}/{repository}"
-    if inside:
-        return _load(kind, where, "/".join(inside), dtype)
-    try:
-        return _load(kind, where, "", dtype)
-    except FileNotFoundError:
-        return _load(kind, where, kind, dtype)
+    if path.is_file():
+        raise FileNotFoundError(single_file(path, kind))
+    inside = ""
+    if not path.is_dir():
+        if path.suffix.lower() in SINGLE_FILES or not HUB_ID.fullmatch(str(source)):
+            raise FileNotFoundError(f"no {kind} at {str(source)!r}: it is neither a folder here nor a hub id (owner/name)")
+        owner, repository, *rest = str(source).split("/")
+        inside = "/".join(rest)
+        path = fetched(f"{owner}/{repository}", [inside] if inside else ["", kind])
+    if not inside and (path / kind).is_dir():
+        inside = kind
+    return _load(kind, path, inside, dtype)
 
 
-def _by_class_name(default: str) -> Callable[..., Any]:
-    def load(where: str, subfolder: str, dtype: torch.dtype) -> Any:
-        import diffusers
-
-        config = getattr(diffusers, default).load_config(where, subfolder=subfolder)
-        options = {} if default.endswith("Scheduler") else {"torch_dtype": dtype}
-        return getattr(diffusers, config.get("_class_name", default)).from_pretrained(where, subfolder=subfolder, **options)
-
-    return load
+DEFAULTS = {"vae": "AutoencoderKL", "unet": "UNet2DConditionModel", "scheduler": "PNDMScheduler", "tokenizer": "AutoTokenizer",
+            "text_encoder": "AutoModel"}
+# A whole model of text and something else -> its text half.
+TEXT_HALVES = {"clip": "CLIPTextModel", "CLIPTextModelWithProjection": "CLIPTextModel", "t5": "T5EncoderModel",
+               "umt5": "UMT5EncoderModel", "mt5": "MT5EncoderModel", "siglip": "SiglipTextModel", "siglip2": "Siglip2TextModel",
+               "chinese_clip": "ChineseCLIPTextModel"}
 
 
-def _by_transformers(auto_class: str) -> Callable[..., Any]:
-    def load(where: str, subfolder: str, dtype: torch.dtype) -> Any:
-        import transformers
+def class_of(kind: str, folder: Path, index: Mapping[str, Any]) -> Any:
+    """The class of a part: what `model_index.json` says, as in diffusers' pipelines; else what the part's own config says, so
+    that an AutoencoderTiny or a BertModel loads as what it is. A name from Flax means the same class in PyTorch, and of a model
+    of text and pictures the text half is taken.
 
-        part = getattr(transformers, auto_class).from_pretrained(where, subfolder=subfolder)
-        return part.to(dtype) if isinstance(part, torch.nn.Module) else part
+    Raises ValueError when both name classes that the libraries do not have."""
+    import diffusers
+    import transformers
 
-    return load
+    library: Any = transformers if kind in ("tokenizer", "text_encoder") else diffusers
+    file = {"tokenizer": "tokenizer_config.json", "scheduler": "scheduler_config.json"}.get(kind, "config.json")
+    config = read_json(folder / file)
+    says = config.get({"tokenizer": "tokenizer_class"}.get(kind, "_class_name"))
+    if kind == "text_encoder":
+        says = (config.get("architectures") or [None])[0]
+    names = [(index.get(kind) or [None, None])[1], says]
+    for name in [n for n in names if isinstance(n, str)]:
+        name = TEXT_HALVES.get(str(config.get("model_type")), TEXT_HALVES.get(name, name)) if kind == "text_encoder" else name
+        found = getattr(library, name.removeprefix("Flax"), None)
+        if found is not None and hasattr(found, "from_pretrained"):
+            heads = kind == "text_encoder" and name not in TEXT_HALVES.values() and not name.endswith(("Model", "Encoder"))
+            return library.AutoModel if heads else found                # BertForMaskedLM: without its head
+    if kind in ("tokenizer", "text_encoder"):
+        return getattr(library, DEFAULTS[kind])
+    if any(names):
+        raise ValueError(f"{folder / file} and model_index.json name the class {' and '.join(sorted({str(n) for n in names if n}))}, "
+                         f"which diffusers {diffusers.__version__} does not have")
+    return getattr(library, DEFAULTS[kind])
 
 
-_LOADERS: dict[str, Callable[..., Any]] = {
-    "vae": _by_class_name("AutoencoderKL"),
-    "unet": _by_class_name("UNet2DConditionModel"),
-    "tokenizer": _by_transformers("AutoTokenizer"),
-    "text_encoder": _by_transformers("AutoModel"),
-    "scheduler": _by_class_name("PNDMScheduler"),
-}
-
-
-def _first_line(error: BaseException) -> str:
-    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}. " if text else ""
 
 
 # ------------------------------------------------------------------------------------------------ do they fit?
@@ -208,6 +245,11 @@ def prompt_length(tokenizer: Any, text_encoder: Any) -> int:
     return min(int(tokenizer.model_max_length), setting(text_encoder, "max_position_embeddings", 10**9))
 
 
+# Settings of a U-Net that make it ask for something that no prompt can give: a class, a size, a picture, a guidance scale.
+MORE_THAN_A_PROMPT = ("addition_embed_type", "class_embed_type", "num_class_embeds", "encoder_hid_dim", "encoder_hid_dim_type",
+                      "time_cond_proj_dim")
+
+
 def check_fit(components: Components) -> None:
     """Raise ValueError, in plain words, when two of the parts were not made for each other."""
     vae, unet, tokenizer, text_encoder, _ = components
@@ -220,6 +262,10 @@ def check_fit(components: Components) -> None:
         if not fits:
             problems.append(f"the {kind} is a {type(part).__name__}, which is none; "
                             "the order is vae, unet, tokenizer, text_encoder, scheduler")
+    if hasattr(text_encoder, "vision_model") or (setting(text_encoder, "is_encoder_decoder") and hasattr(text_encoder, "decoder")):
+        name = type(text_encoder).__name__
+        half = TEXT_HALVES.get(str(setting(text_encoder, "model_type")), "its text half")
+        problems.append(f"the text encoder is a whole {name}, which wants more than tokens; load {half} from the same folder")
     if problems:
         raise ValueError(_sentences(problems))
 
@@ -238,12 +284,31 @@ def check_fit(components: Components) -> None:
     factor = setting(vae, "scaling_factor", 1.0)
     if not (isinstance(factor, int | float) and factor > 0):
         problems.append(f"the VAE's scaling_factor is {factor!r}; it must be a positive number")
-    for extra in ("addition_embed_type", "class_embed_type", "encoder_hid_dim_type", "time_cond_proj_dim"):
+    for extra in MORE_THAN_A_PROMPT:
         if setting(unet, extra) is not None:
             problems.append(f"the U-Net wants more than a prompt ({extra} is {setting(unet, extra)!r}); "
                             "this course renders models of Stable Diffusion 1 and 2")
     if problems:
         raise ValueError(_sentences(problems))
+
+
+@torch.inference_mode()
+def check_text(tokenizer: Any, text_encoder: Any) -> None:
+    """Raise ValueError unless the text encoder turns the L tokens of a prompt into vectors (1, L, D): tried, with an empty one."""
+    weights = next(text_encoder.parameters(), None) if isinstance(text_encoder, torch.nn.Module) else None
+    if weights is None or weights.device.type == "meta":
+        return
+    length, name = prompt_length(tokenizer, text_encoder), type(text_encoder).__name__
+    try:
+        tokens = tokenizer([""], padding="max_length", max_length=length, truncation=True, return_tensors="pt").input_ids
+        vectors = text_encoder(tokens.to(weights.device))
+        vectors = vectors if torch.is_tensor(vectors) else vectors[0]                     # (1, L) -> (1, L, D)
+    except Exception as error:
+        raise ValueError(_sentences([f"the text encoder, a {name}, does not answer to tokens alone ({first_line(error)})"])) from error
+    if vectors is None or vectors.ndim != 3 or vectors.shape[:2] != (1, length):
+        shape = None if vectors is None else tuple(vectors.shape)
+        raise ValueError(_sentences([f"the text encoder, a {name}, answers {length} tokens with a tensor of shape {shape}, not with "
+                                     f"(1, {length}, D): one vector for each token is needed"]))
 
 
 def _sentences(problems: list[str]) -> str:
@@ -275,7 +340,7 @@ def diffusers_scheduler(name: str, config: Any) -> Any:
 
 
 def diffusers_pipeline(components: Components, scheduler: Any = None) -> Any:
-    """A StableDiffusionPipeline made of these very objects; `scheduler` is an object, one of our names, or None: as it is."""
+    """A StableDiffusionPipeline of these parts, which stay as they are; `scheduler` is an object, one of our names, or None: as it is."""
     import diffusers
     import transformers
 
@@ -285,7 +350,10 @@ def diffusers_pipeline(components: Components, scheduler: Any = None) -> Any:
     transformers.logging.set_verbosity(verbosity)
     if isinstance(scheduler, str):
         scheduler = diffusers_scheduler(scheduler, components.scheduler.config)
-    parts = components._replace(scheduler=scheduler or components.scheduler)._asdict()
+    # The pipeline corrects settings of what it is given (see tests/course/test_pipeline_corrections.py), and a scheduler keeps
+    # the state of its last run: it gets copies, which share their weights.
+    unet, scheduler = copy.copy(components.unet), copy.deepcopy(scheduler or components.scheduler)
+    parts = components._replace(unet=unet, scheduler=scheduler)._asdict()
     pipeline: Any = diffusers.StableDiffusionPipeline(**parts, safety_checker=None, feature_extractor=None,
                                                  image_encoder=None, requires_safety_checker=False)
     pipeline.set_progress_bar_config(disable=True)

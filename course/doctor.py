@@ -117,23 +117,20 @@ def shipped_model() -> Iterator[Finding]:
 
 def hub() -> Iterator[Finding]:
     """Stable Diffusion v1.4: cached, reachable, or neither."""
-    import huggingface_hub
     from huggingface_hub import constants
 
-    files = ["unet/config.json", "vae/config.json", "text_encoder/config.json", "tokenizer/tokenizer_config.json",
-             "scheduler/scheduler_config.json"]
-    weights = {"unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model", "text_encoder": "model"}
-    try:
-        cached = [isinstance(huggingface_hub.try_to_load_from_cache(HUB_MODEL, file), str) for file in files]
-        cached += [any(isinstance(huggingface_hub.try_to_load_from_cache(HUB_MODEL, f"{part}/{name}.safetensors"), str)
-                       for name in (stem, f"{stem}.fp16")) for part, stem in weights.items()]
-    except (OSError, ValueError):
-        cached = [False]
+    from course.components import Components
+    from course.model_files import cached, weights_among
+
+    folder = cached(HUB_MODEL)
+    here = [folder is not None and (folder / part).is_dir() and any((folder / part).glob("*.json"))
+            and (part in ("tokenizer", "scheduler") or weights_among(file.name for file in (folder / part).iterdir()) is not None)
+            for part in Components._fields]
     offline = constants.HF_HUB_OFFLINE
-    if all(cached):
+    if all(here):
         yield Finding(GOOD, "cache", f"{HUB_MODEL} is in {constants.HF_HUB_CACHE}")
         return
-    some = "only partly" if any(cached) else "not"
+    some = "only partly" if any(here) else "not"
     fetch = f'course render "a bear" --model {HUB_MODEL}'
     if offline:
         yield Finding(NOTE, "cache", f"{HUB_MODEL} is {some} cached, and HF_HUB_OFFLINE is set", f"HF_HUB_OFFLINE=0 {fetch}")

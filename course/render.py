@@ -14,7 +14,7 @@ from PIL import Image
 
 from course.components import Components, diffusers_pipeline
 from course.pictures import captioned, image_grid, save_picture
-from course.stable_diffusion import Snapshot, load_components, pick_sampler, render_image, trace_strip
+from course.stable_diffusion import Snapshot, load_components, pick_sampler, picture_size, render_image, trace_strip
 
 ENGINES = ("course", "diffusers")
 
@@ -98,8 +98,9 @@ def render_theirs(components: Components, prompts: list[str], sampler: str, step
         calls[0] += 1
 
     pipeline = diffusers_pipeline(components, sampler)
+    height, width = picture_size(options.get("height"), options.get("width"), components.unet, components.vae)
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-    options = {**options, "negative_prompt": [options.get("negative_prompt", "")] * len(seeds)}
+    options = {**options, "height": height, "width": width, "negative_prompt": [options.get("negative_prompt", "")] * len(seeds)}
     hook = components.unet.register_forward_pre_hook(count)
     try:
         return pipeline(prompts, num_inference_steps=steps, generator=generators, **options).images
@@ -108,7 +109,10 @@ def render_theirs(components: Components, prompts: list[str], sampler: str, step
 
 
 def largest_difference(ours: list[Image.Image], theirs: list[Image.Image]) -> int:
-    """The largest difference of any colour value, in steps of 1/255."""
+    """The largest difference of any colour value, in steps of 1/255. Raises ValueError for pictures of two sizes."""
+    if [picture.size for picture in ours] != [picture.size for picture in theirs]:
+        raise ValueError(f"pictures of two sizes cannot be compared: {' x '.join(map(str, ours[0].size))} and "
+                         f"{' x '.join(map(str, theirs[0].size))}")
     pairs = zip(ours, theirs, strict=True)
     return max(int(np.abs(np.asarray(a, dtype=int) - np.asarray(b, dtype=int)).max()) for a, b in pairs)
 

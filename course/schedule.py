@@ -137,8 +137,13 @@ class NoiseSchedule:
 
         A value that a scheduler object merely filled in by default is not carried over to other samplers: diffusers
         lists those names under `_use_default_values`, and its own `from_config` drops them too.
-        Raises ValueError for an unknown beta_schedule or an option the course does not have.
+        Raises ValueError for a config that says nothing about betas, an unknown beta_schedule or an option the course does not
+        have.
         """
+        if all(config.get(key) is None for key in ("beta_start", "beta_end", "beta_schedule", "trained_betas")):
+            kind = config.get("_class_name", "this scheduler config")
+            raise ValueError(f"{kind} says nothing about betas (beta_start, beta_end, beta_schedule or trained_betas), so it is no "
+                             "noise schedule for these samplers; pass the schedule that the network was trained on")
         given = {key: value for key, value in dict(config).items() if key not in config.get("_use_default_values", ())}
         for key in _UNSUPPORTED:
             if given.get(key):

@@ -83,7 +83,8 @@ def render_image(
     negative_prompt   what to steer away from; one for all, or a list
     guidance_rescale  in [0, 1], tames the contrast of a large guidance_scale (Lin et al. 2024)
     schedule          the noise schedule and prediction type that the U-Net was trained with, as a NoiseSchedule or a scheduler
-                      config, for our samplers only (a diffusers scheduler brings its own). None: Stable Diffusion 1's
+                      config, for our samplers only (a diffusers scheduler brings its own). None: what `load_components` found
+                      beside this U-Net; for a U-Net that it did not load, Stable Diffusion 1's
     progress          show a progress bar
     callback          callback(i, t, x) before the i-th model call, with a copy of the latent x (B, C, h, w) it will see
     trace             a list to which each model call adds a `Snapshot`
@@ -93,7 +94,8 @@ def render_image(
     state is not touched. Components may sit on different devices and have different dtypes; the sampler works in float32.
 
     Raises ValueError for anything that cannot be rendered (with the reason), FloatingPointError when a network answers NaN.
-    Warns when a prompt is too long and had to be cut.
+    Warns when a prompt is too long and had to be cut, and when the prompt or another argument can have no influence.
+    Scheduler and config are corrected as StableDiffusionPipeline corrects them, see `as_in_the_pipeline`.
     """
     check_fit(Components(vae, unet, tokenizer, text_encoder, scheduler))
     prompts, seeds = _batch(prompt, seed)
@@ -102,16 +104,17 @@ def render_image(
         raise ValueError(f"{len(negatives)} negative prompts for {len(prompts)} pictures; give one for all, or one each")
     if not math.isfinite(guidance_scale):
         raise ValueError(f"guidance_scale is {guidance_scale}; it must be a finite number")
+    _say_what_has_no_influence(guidance_scale, guidance_rescale, negatives)
     sampler = pick_sampler(scheduler)
     ours = isinstance(sampler, Sampler)
     if not ours and trace is None:
         levels, prediction_type = lambda t: Level(t, None, None), setting(scheduler, "prediction_type", "epsilon")
         most = setting(scheduler, "num_train_timesteps", 1000)
     else:
-        curve = _schedule(schedule if ours else scheduler.config)
+        curve = _schedule((schedule or getattr(unet, "trained_with", None)) if ours else scheduler.config)
         levels, prediction_type, most = curve.at, curve.prediction_type, len(curve)
     steps = _whole(num_steps, "num_steps", 1, most)
-    h, w = _latent_size(height, width, unet, vae)
+    h, w = (pixels // vae_factor(vae) for pixels in picture_size(height, width, unet, vae))
 
     context = encode_prompts(prompts, tokenizer, text_encoder)                            # (B, L, D)
     if guidance_scale != 1:
@@ -145,8 +148,9 @@ def encode_prompts(prompts: Sequence[str], tokenizer: Any, text_encoder: Any) ->
     Stable Diffusion uses the last hidden layer of CLIP's text encoder. Warns, naming the lost words, when a prompt is cut.
     """
     length = prompt_length(tokenizer, text_encoder)
-    tokens = tokenizer(list(prompts), padding="max_length", max_length=length, truncation=True, return_tensors="pt")
-    for prompt, whole in zip(prompts, tokenizer(list(prompts), verbose=False)["input_ids"], strict=True):
+    prompts = [spelled_out(prompt, tokenizer) for prompt in prompts]
+    tokens = tokenizer(prompts, padding="max_length", max_length=length, truncation=True, return_tensors="pt")
+    for prompt, whole in zip(prompts, tokenizer(prompts, verbose=False)["input_ids"], strict=True):
         if len(whole) > length:
             lost = tokenizer.decode(whole[length - 1 : -1])
             warnings.warn(f"the prompt has {len(whole) - 2} tokens and only {length - 2} fit; this part is ignored: {lost!r} "
@@ -155,6 +159,18 @@ def encode_prompts(prompts: Sequence[str], tokenizer: Any, text_encoder: Any) ->
     masked = setting(text_encoder, "use_attention_mask", False)
     return _tensor(text_encoder(tokens.input_ids.to(device),                              # (B, L) -> (B, L, D)
                                 attention_mask=tokens.attention_mask.to(device) if masked else None))
+
+
+def spelled_out(prompt: str, tokenizer: Any) -> str:
+    """A word that textual inversion taught in several vectors (Gal et al. 2022) is a token for each: WORD becomes WORD WORD_1
+    WORD_2. Other prompts are left as they are."""
+    taught = getattr(tokenizer, "added_tokens_encoder", {})
+    several = [word for word in taught if f"{word}_1" in taught]
+    for word in several and set(tokenizer.tokenize(prompt)):
+        if word in several:
+            count = next(i for i in range(1, len(taught) + 1) if f"{word}_{i}" not in taught)
+            prompt = prompt.replace(word, " ".join([word, *(f"{word}_{i}" for i in range(1, count))]))
+    return prompt
 
 
 def guided_network(unet: Any, context: Tensor, guidance_scale: float, guidance_rescale: float = 0.0) -> Denoise:
@@ -206,9 +222,18 @@ def _sample_by_diffusers(network: Denoise, levels: Callable[[float], Level], noi
                          generator: Any, **options: Any) -> Tensor:
     """The same loop for a scheduler object of diffusers, with all that it asks for. Works on a copy of the scheduler."""
     scheduler = copy.deepcopy(scheduler)
+    corrected = as_in_the_pipeline(scheduler.config)
+    scheduler.register_to_config(**{name: corrected[name] for name in ("clip_sample", "steps_offset") if name in scheduler.config})
     scheduler.set_timesteps(steps)
-    if "generator" in inspect.signature(scheduler.step).parameters:
+    takes = inspect.signature(scheduler.step).parameters
+    unknown = set(options) - set(takes)
+    if unknown:
+        raise ValueError(f"{type(scheduler).__name__}.step takes no {', '.join(sorted(unknown))}; it takes "
+                         f"{', '.join(name for name in takes if name not in ('model_output', 'timestep', 'sample', 'return_dict'))}")
+    if "generator" in takes:
         options["generator"] = generator
+    if "eta" in takes:
+        options.setdefault("eta", 0.0)               # as in the pipeline, whatever the class's own default (TCD: 0.3)
     x = noise * scheduler.init_noise_sigma
     for t in scheduler.timesteps:
         output = network(scheduler.scale_model_input(x, t), levels(t.item()))
@@ -283,7 +308,36 @@ def pick_sampler(scheduler: Any) -> Any:
 def _schedule(schedule: NoiseSchedule | Mapping[str, Any] | None) -> NoiseSchedule:
     if isinstance(schedule, NoiseSchedule):
         return schedule
-    return NoiseSchedule.from_config(SD_V1 if schedule is None else schedule)
+    return NoiseSchedule.from_config(as_in_the_pipeline(SD_V1 if schedule is None else schedule))
+
+
+def as_in_the_pipeline(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A scheduler's config with the corrections that StableDiffusionPipeline makes before it runs (diffusers 0.42.1,
+    `__init__`): `clip_sample` off, because latents are no pixels in [-1, 1], and `steps_offset` 1 for every class that has one,
+    because Stable Diffusion was trained so."""
+    config = dict(config)
+    filled_in = list(config.get("_use_default_values", ()))
+    if config.get("clip_sample"):
+        config["clip_sample"] = False
+    config["steps_offset"] = 1
+    config["_use_default_values"] = [name for name in filled_in if name not in ("clip_sample", "steps_offset")]
+    return config
+
+
+def _say_what_has_no_influence(guidance_scale: float, guidance_rescale: float, negatives: Sequence[str]) -> None:
+    """Warn of arguments that are legal and do nothing."""
+    if guidance_scale == 0:
+        warnings.warn("at guidance_scale 0 only the negative prompt counts and the prompt has no influence. Model cards that say "
+                      "0 mean diffusers' pipeline, which takes every scale up to 1 as 1: give guidance_scale=1 for that",
+                      stacklevel=3)
+    elif 0 < guidance_scale < 1:
+        warnings.warn(f"at guidance_scale {guidance_scale} prompt and negative prompt are mixed; diffusers' pipeline takes every "
+                      "scale up to 1 as 1", stacklevel=3)
+    elif guidance_scale == 1:
+        idle = [name for name, given in [("negative_prompt", any(negatives)), ("guidance_rescale", guidance_rescale)] if given]
+        if idle:
+            warnings.warn(f"at guidance_scale 1 there is no guidance: {' and '.join(idle)} have no influence"
+                          if len(idle) > 1 else f"at guidance_scale 1 there is no guidance: {idle[0]} has no influence", stacklevel=3)
 
 
 def _texts(text: str | Sequence[str], name: str) -> list[str]:
@@ -315,9 +369,26 @@ def _whole(number: Any, name: str, low: int, high: int) -> int:
     return whole
 
 
-def _latent_size(height: int | None, width: int | None, unet: Any, vae: Any) -> tuple[int, int]:
+def trained_size(unet: Any) -> Any:
+    """The latent's size the U-Net was trained at: cells, or (rows, columns). Configs written before diffusers 0.9 say 32 for
+    models that were trained at 64; the pipeline knows, and so do we."""
+    size, version = setting(unet, "sample_size") or 64, setting(unet, "_diffusers_version")
+    if isinstance(size, int) and size < 64 and version is not None:
+        from packaging.version import InvalidVersion, parse
+
+        try:
+            if parse(parse(str(version)).base_version) < parse("0.9.0.dev0"):
+                return 64
+        except InvalidVersion:
+            pass
+    return size
+
+
+def picture_size(height: int | None, width: int | None, unet: Any, vae: Any) -> tuple[int, int]:
+    """Height and width in pixels; where None, what the U-Net was trained at. (The pipeline takes both from the U-Net when one is
+    missing.) Raises ValueError unless they are multiples of the VAE's factor."""
     factor = vae_factor(vae)
-    trained = setting(unet, "sample_size") or 64
+    trained = trained_size(unet)
     trained_h, trained_w = trained if isinstance(trained, list | tuple) else (trained, trained)
     sizes = []
     for name, pixels, cells in [("height", height, trained_h), ("width", width, trained_w)]:
@@ -325,7 +396,7 @@ def _latent_size(height: int | None, width: int | None, unet: Any, vae: Any) -> 
         if pixels % factor:
             down, up = pixels // factor * factor, (pixels // factor + 1) * factor
             raise ValueError(f"{name} {pixels} is not a multiple of {factor}, the VAE's factor; {down} and {up} are")
-        sizes.append(pixels // factor)
+        sizes.append(pixels)
     return sizes[0], sizes[1]
 
 

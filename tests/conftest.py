@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+import course  # noqa: F401   before torch: it says how torch's threads wait
+
 os.environ.setdefault("HF_HUB_OFFLINE", "1")          # no test may need the network
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 

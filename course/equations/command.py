@@ -16,11 +16,11 @@ EXIT = {"identity": 0, "bound": 0, "refuted": 1, "undecided": 2, "unreadable": 3
 def text_of(argument: str) -> str:
     """The LaTeX itself, or the contents of the file of that name, or of standard input for `-`."""
     if argument == "-":
-        return sys.stdin.read(MAX_LENGTH + 1)
+        return sys.stdin.read(MAX_LENGTH + 1).removeprefix("\ufeff")
     try:
         path = Path(argument)
         if path.is_file():
-            with path.open(encoding="utf-8") as file:
+            with path.open(encoding="utf-8-sig") as file:       # Windows editors put a byte order mark first
                 return file.read(MAX_LENGTH + 1)
         if path.is_dir():
             raise IsADirectoryError(21, "is a folder, not a file", argument)

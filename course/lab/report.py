@@ -117,10 +117,11 @@ def measure(folder: str | os.PathLike[str], progress: bool = True) -> Results:
                                  [row["sha256"] for row in group], np.array([float(row["seconds"]) for row in group]),
                                  int(group[0]["model_calls"]), measures, features)
     results = Results(folder, rows, sets, "emoji probe" if judge else None)
-    if judge:
+    several = [len(pictures.pairs) for pictures in sets.values() if len(pictures.pairs) > 1]
+    if judge and several:                            # one picture has a place among the features, but no distribution
         prompts = [row["prompt"] for row in rows]
         results.reference, other = (_real_features(judge, prompts, seed) for seed in (1, 2))
-        results.floor = frechet_distance(other[: len(next(iter(sets.values())).pairs)], results.reference)
+        results.floor = frechet_distance(other[: several[0]], results.reference)
         results.distances = {s: frechet_distance(p.features, results.reference) for s, p in sets.items()
                              if p.features is not None and len(p.pairs) > 1}
         results.kernels = {s: kernel_distance(sets[s].features, results.reference) for s in results.distances}    # type: ignore[arg-type]

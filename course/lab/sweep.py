@@ -126,7 +126,7 @@ def from_toml(path: str | os.PathLike[str]) -> tuple[list[Setting], list[str], l
     Several [[grid]] tables are joined. Raises ValueError that names the file and what is wrong in it.
     """
     try:
-        content = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        content = tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ValueError(f"cannot read the sweep file {path}: {error}") from error
     unknown = set(content) - {"prompts", "scenes", "seeds", "grid"}

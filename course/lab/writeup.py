@@ -198,7 +198,7 @@ def cite(folder: str | os.PathLike[str], file: str | os.PathLike[str] = "exercis
     from course.pictures import write_whole
 
     folder, file = Path(folder), Path(file)
-    text = file.read_text(encoding="utf-8")
+    text = file.read_text(encoding="utf-8-sig")
     try:
         answer = read_answers(text, file.name).get("ch11.writeup", "")
     except CheckFailed as error:

@@ -81,8 +81,9 @@ def test_wrong_number_of_steps(steps):
 
 @pytest.mark.parametrize(("config", "message"), [
     ({"beta_schedule": "sqrt"}, "unknown beta_schedule 'sqrt'"),
-    ({"use_karras_sigmas": True}, "use_karras_sigmas"),
-    ({"timestep_spacing": "even"}, "timestep_spacing is 'even'"),
+    ({"beta_start": 1e-4, "use_karras_sigmas": True}, "use_karras_sigmas"),
+    ({"beta_start": 1e-4, "timestep_spacing": "even"}, "timestep_spacing is 'even'"),
+    ({"num_train_timesteps": 1000, "shift": 3.0}, "says nothing about betas"),
     ({"trained_betas": [0.1, float("nan")]}, r"must lie in \[0, 1\]"),
     ({"trained_betas": [0.1, 1.5]}, r"must lie in \[0, 1\]"),
     ({"trained_betas": []}, "one per training step"),

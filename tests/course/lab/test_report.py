@@ -77,6 +77,19 @@ def test_measures(results):
     assert len(good.pairs) == 24
 
 
+def test_one_picture_is_a_report_without_distances(folder, tmp_path, monkeypatch):
+    """One prompt, one seed: nothing has a distribution; the first setting of several may be cut short, too."""
+    monkeypatch.setattr(report, "_emoji_judge", lambda rows: fake_judge)
+    rows = (folder / "rows.csv").read_text().splitlines(keepends=True)
+    (tmp_path / "pictures").symlink_to(folder / "pictures")
+    for count in (1, 25):                                                      # one picture; 24 of one setting, one of the next
+        (tmp_path / "rows.csv").write_text("".join(rows[: 1 + count]))
+        found = report.measure(tmp_path, progress=False)
+        assert len(found.distances) == (count > 24)
+        html, _ = report.write_pages(found, tmp_path)
+        assert html.read_text()
+
+
 def test_verdicts_on_the_claims(results):
     found = {claim.text.split(",")[0][:20]: claim for claim in report.claims(results)}
     verdicts = [claim.verdict for claim in report.claims(results)]

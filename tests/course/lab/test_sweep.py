@@ -179,6 +179,8 @@ def test_toml(tmp_path):
     settings, prompts, seeds = sweep.from_toml(file)
     assert [s.steps for s in settings] == [5, 10]
     assert (len(prompts), seeds) == (4, [7])
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())                    # as Windows editors write it
+    assert sweep.from_toml(file) == (settings, prompts, seeds)
     for content, message in [("prompts = 1 2", "cannot read"), ("x = 1", "unknown key x"), ("seeds = [1]", "no prompts"),
                              ('prompts = ["x"]\n[[grid]]\nstep = 5', "did you mean 'steps'")]:
         file.write_text(content)
