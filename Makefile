@@ -35,7 +35,7 @@ test-all: $(READY)
 
 docs: $(READY)
 	$(RUN) course.site
-	NO_MKDOCS_2_WARNING=1 $(RUN) mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 CARDS=true $(RUN) mkdocs build --strict
 
 # Not part of `make docs`, and nothing depends on it: a rehearsal for the day when the theme is no longer maintained.
 docs-next: $(READY)

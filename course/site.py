@@ -52,7 +52,7 @@ def notebook(markdown: str) -> str:
             body = re.sub(r"^( *)print\(", r"\1show(", body, flags=re.M)
         return f"```python\n{body}\n```"
 
-    text = FENCE.sub(cell, markdown)
+    text = FENCE.sub(cell, re.sub(r"\A---\n.*?\n---\n", "", markdown, flags=re.S))        # the head of the page is for the builder
     text = re.sub(r"^```(?!python\b)(\w+)\b.*$", r"```\1 .noeval", text, flags=re.M)   # jupytext would make cells of bash, too
     text = BOX.sub(_quote, text)
     text = re.sub(r"^<!--.*?-->\n", "", text, flags=re.M | re.S)                # `<!-- check: ... -->` is for the builder

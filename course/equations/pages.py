@@ -12,7 +12,7 @@ In the Markdown a displayed formula is ordinary LaTeX with one comment before it
     wrong=2,4         the same, and exactly these lines (1 is the first relation) must be the refuted ones
     cited="Author year, eq. n"   beyond the checker: the source is shown instead. With a setting, only lines that the checker
                       cannot decide are cited; a refuted line still fails
-    definition        something is introduced, nothing is claimed
+    definition        something is introduced, nothing is claimed. With a setting, the line must agree with what the setting says
 
 A displayed formula without such a comment fails. `python -m course.equations.pages docs/` prints a report and exits with 1 if
 any line is not accepted. As a Python-Markdown extension (`course.equations.pages` in mkdocs.yml) the same code puts a mark
@@ -233,13 +233,23 @@ def _note(verdict) -> str:
         return ""
     if "definition" in verdict.reason:
         return "definition"
-    known = verdict.proved_for
+    known = _range(verdict)
     for_ = f" for {known}" if known else ""
     proof = "bound, proved" if verdict.kind == "bound" else "proved"
-    how = f"{proof}{for_}" if not known or "all" in known else f"computed exactly{for_}"
+    how = f"{proof}{for_}" if not known or "every" in known else f"computed exactly{for_}"
     if "in law" in verdict.reason:
         how += ", in law"
     return how + "".join(f", uses {a}" for a in verdict.assumptions if "Markov" in a)
+
+
+def _range(verdict) -> str:
+    """For which T or t a line was shown: chains are judged from T = 2 on, schedules from t = 2 on (1/(1 - alpha_bar_0) is 1/0)."""
+    known = verdict.proved_for
+    if found := re.fullmatch(r"all T(?: from (\d+))?", known):
+        return f"every T ≥ {found[1] or 2}"
+    if known == "all t":
+        return "every t ≥ 2" if "t >= 2" in verdict.reason else ""
+    return known
 
 
 def _reason(verdict) -> str:
@@ -283,6 +293,8 @@ def check(block: Block) -> Checked:
 
 def _how(found: dict, options: dict[str, str]) -> tuple[str, str]:
     if found["kind"] in {"identity", "bound"}:
+        if "definition" in options:
+            return "definition", "definition, agrees with the setting"
         how = {"computed": "computed", "definition": "definition"}.get(found["note"].split()[0], "proved")
         return how, found["note"]
     if found["kind"] == "refuted":

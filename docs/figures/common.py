@@ -10,7 +10,10 @@ import html
 import importlib.util
 import io
 import re
+import subprocess
+import sys
 import textwrap
+from functools import cache
 from pathlib import Path
 
 import matplotlib
@@ -24,6 +27,12 @@ from matplotlib.gridspec import GridSpec
 # Mid-contrast colours: at least 3:1 against white and against the dark scheme's slate (WCAG 1.4.11, graphical objects).
 BLUE, ORANGE, GREEN, PURPLE, RED, GREY = "#3b82c4", "#d9730d", "#2f9e58", "#9a62c9", "#dc4a4a", "#808894"
 CYCLE = [BLUE, ORANGE, GREEN, PURPLE, RED, GREY, "#a3811c", "#1d96a0"]
+
+# One colour and one marker for each sampler, in every figure of every chapter; a new sampler takes what is left, in order.
+SAMPLER_STYLE = dict(zip(
+    ("ddim", "euler", "pndm", "lms", "heun", "dpmpp_2m", "ddpm", "euler_ancestral"), zip(CYCLE, "osDv^<>P", strict=True), strict=True,
+))
+COLUMNS = 74     # of a listing: as much as is seen at once beside the table of contents on a screen of 1280 pixels
 
 INK = "#010203"  # drawn in this colour, written out as `currentColor`: text and axes then follow the page's scheme
 
@@ -75,8 +84,26 @@ def source(module: str, name: str, docstring: bool = False) -> str:
     dropped = set() if docstring else _docstring_lines(node, text.splitlines())
     lines = [line for number, line in enumerate(text.splitlines(), 1) if first <= number <= node.end_lineno and number not in dropped]
     span = f"lines {first} to {node.end_lineno}" if node.end_lineno > first else f"line {first}"
-    code = textwrap.dedent("\n".join(lines))
+    code = _narrow(textwrap.dedent("\n".join(lines)))
     return f'```python title="{module.replace(".", "/")}.py, {span}"\n{code}\n```\n'
+
+
+@cache
+def _narrow(code: str) -> str:
+    """The same code in lines that are seen whole (ruff), with comments that make a line too long on a line of their own."""
+    if all(len(line) <= COLUMNS for line in code.splitlines()):
+        return code
+    done = subprocess.run([sys.executable, "-m", "ruff", "format", "--isolated", f"--line-length={COLUMNS}", "-"], input=code,
+                          capture_output=True, text=True)
+    lines = (done.stdout if done.returncode == 0 else code).rstrip("\n").split("\n")
+    out = []
+    for line in lines:
+        head, mark, comment = line.rpartition("  #")
+        if len(line) > COLUMNS and mark and head.strip():
+            out.append(" " * (len(head) - len(head.lstrip())) + "#" + comment)
+            line = head.rstrip()
+        out.append(line)
+    return "\n".join(out)
 
 
 def _defines(node: ast.AST) -> list[str]:

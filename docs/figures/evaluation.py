@@ -11,7 +11,7 @@ from course.schedule import NoiseSchedule
 from course.stable_diffusion import SD_V1
 from course.toy import ring
 
-from .common import BLUE, GREEN, GREY, ORANGE, PURPLE, axes, figure
+from .common import BLUE, GREY, ORANGE, SAMPLER_STYLE, axes, figure
 
 
 @cache
@@ -71,7 +71,8 @@ def _exact(t: float, scale: float, clean: bool) -> torch.Tensor:
 
 def equal_cost() -> str:
     drawn, (left, right) = axes(1, 2, width=7.4, height=3.0, sharey=True)
-    for name, colour in (("euler", BLUE), ("heun", ORANGE), ("lms", GREEN), ("dpmpp_2m", PURPLE)):
+    for name in ("euler", "heun", "lms", "dpmpp_2m"):
+        colour, _ = SAMPLER_STYLE[name]
         steps, calls, errors = toy_errors(name)
         left.loglog(steps, errors, ".-", color=colour, label=name)
         right.loglog(calls, errors, ".-", color=colour, label=name)

@@ -10,7 +10,7 @@ from functools import cache
 
 from PIL import Image
 
-from .common import BLUE, CYCLE, ROOT, axes, figure, picture
+from .common import BLUE, CYCLE, ROOT, SAMPLER_STYLE, axes, figure, picture
 
 FOLDER = ROOT / "docs" / "assets" / "lab"
 NAMES = ("ddpm", "ddim", "pndm", "lms", "heun", "euler", "euler_ancestral", "dpmpp_2m")
@@ -55,7 +55,8 @@ def quality(guidance: float) -> str:
     """Share of right pictures of each sampler, over steps and over model calls."""
     drawn, panels = axes(1, 2, width=7.4, height=3.2, sharey=True)
     for panel, cost, label in zip(panels, ("steps", "model_calls"), ("steps", "calls of the U-Net"), strict=True):
-        for name, colour, marker in zip(NAMES, CYCLE, "osDv^<>P", strict=True):
+        for name in NAMES:
+            colour, marker = SAMPLER_STYLE[name]
             rows = chosen(sampler=name, guidance=guidance)
             panel.semilogx([row[cost] for row in rows], [100 * row["right"] for row in rows], color=colour, marker=marker,
                            markersize=4, label=name)

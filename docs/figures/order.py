@@ -10,7 +10,7 @@ from course.schedule import Level, NoiseSchedule
 from course.stable_diffusion import SD_V1
 from course.toy import Mixture, gaussian, ring
 
-from .common import CYCLE, INK, axes, figure
+from .common import INK, SAMPLER_STYLE, axes, figure
 
 STEPS = (5, 10, 20, 40, 80, 160)
 NAMES = ("ddim", "euler", "pndm", "lms", "heun", "dpmpp_2m")
@@ -58,9 +58,10 @@ def convergence() -> str:
     drawn, panels = axes(1, 2, width=7.4, height=3.3, sharey=True)
     titles = {"gaussian": "one bump", "ring": "six bumps on a ring"}
     for ax, (world, title) in zip(panels, titles.items(), strict=True):
-        for name, colour in zip(NAMES, CYCLE, strict=False):
+        for name in NAMES:
+            colour, marker = SAMPLER_STYLE[name]
             points = [error(name, n, world) for n in STEPS]
-            ax.loglog([c for _, c in points], [e for e, _ in points], "o-", ms=3, color=colour, label=name)
+            ax.loglog([c for _, c in points], [e for e, _ in points], marker=marker, ms=3, color=colour, label=name)
         calls = np.array([10, 160])
         for order in (1, 2):
             ax.plot(calls, 0.6 * (calls / 10.0) ** -order, color=INK, lw=0.6, ls=":")

@@ -8,8 +8,10 @@
     label(".md-annotation__index", "Note");
     document.querySelectorAll(".md-code__nav").forEach((nav, i) => nav.setAttribute("aria-label", `Listing ${i + 1}`));
     label(".md-code__button", "Copy this listing");
-    document.querySelectorAll(".katex-display, .drawing, .md-typeset__scrollwrap, .md-typeset pre > code, .md-typeset pre").forEach((box) => {
-      if (box.scrollWidth <= box.clientWidth + 1) return;
+    document.querySelectorAll(".arithmatex, .katex-display, .drawing, .md-typeset__scrollwrap, .md-typeset pre > code, .md-typeset pre").forEach((box) => {
+      const wide = box.scrollWidth > box.clientWidth + 1 && /auto|scroll/.test(getComputedStyle(box).overflowX);
+      box.classList.toggle("is-wide", wide);                      // a shade at the edge says that there is more
+      if (!wide) return;
       box.tabIndex = 0;
       box.setAttribute("role", "group");
       label(".md-typeset [role=group][tabindex]", "Wider than the page: scroll sideways");
@@ -17,4 +19,5 @@
   };
   document.addEventListener("course:math", repair);
   window.addEventListener("resize", repair);
+  document.addEventListener("toggle", repair, true);            // what was folded away has a width now
 })();

@@ -25,6 +25,7 @@
       document.dispatchEvent(new Event("course:math"));
     });
   };
+  window.courseMath = page;                               // for what is put into a page later
   page();
   window.document$?.subscribe(page);
 })();

@@ -248,8 +248,13 @@
       window.addEventListener("hashchange", this.onhash);
       this.onscheme.observe(document.body, { attributes: true, attributeFilter: ["data-md-color-scheme"] });
       this.update(false);
-      if (location.hash.startsWith("#toy:")) this.scrollIntoView();
+      if (location.hash.startsWith("#toy:")) this.show();
       this.dataset.ready = "yes";
+    }
+    show() {                                                    // formulas get their height late, and push everything down
+      const go = () => this.scrollIntoView();
+      if (document.documentElement.dataset.math === "ready") go();
+      else document.addEventListener("course:math", go, { once: true });
     }
     disconnectedCallback() {
       this.stop();
@@ -284,6 +289,7 @@
         const draw = normals(state.seed + 1), noise = draw(2 * PARTICLES);
         const fresh = SAMPLERS[state.sampler][5] ? Array.from({ length: state.steps }, () => draw(2 * PARTICLES)) : [];
         this.result = sample(state.sampler, noise, state.steps, fresh);
+        this.noise = noise;
         this.error = this.measure();
         this.key = key;
       }
@@ -294,11 +300,13 @@
       elements.stepsOut.value = state.steps;
       elements.step.max = state.steps;
       elements.step.value = state.step;
+      elements.step.setAttribute("aria-valuetext", `step ${state.step} of ${state.steps}`);
       elements.stepOut.value = `${state.step} of ${state.steps}`;
-      if (document.activeElement !== elements.seed) elements.seed.value = state.seed;
+      if (document.activeElement !== elements.seed || Number(elements.seed.value) > 9999) elements.seed.value = state.seed;
       elements.density.checked = Boolean(state.density);
       elements.trails.checked = Boolean(state.trails);
       const now = this.result.grid[state.step];
+      this.report.setAttribute("aria-live", this.timer ? "off" : "polite");        // a play is not read out step by step
       this.report.innerHTML = `t = ${now.t.toFixed(0)}, α = ${now.alpha.toFixed(3)}, σ = ${now.sigma.toFixed(3)}<br>`
         + `${this.result.calls} model calls in all<br>${this.error}`;
       this.python.textContent = this.snippet();
@@ -309,18 +317,22 @@
         try { history.replaceState(history.state, "", `#toy:${new URLSearchParams(state)}`); } catch { /* some browsers refuse on file:// */ }
       }
     }
-    measure() {                                                 // where the exact flow takes the same noise
+    measure() {                                // where the exact flow takes the same noise from t = 999, wherever the sampler starts
       if (SAMPLERS[this.state.sampler][5])
         return "Draws fresh noise on the way, so there is no single right answer for a point.";
-      const { grid, path } = this.result, end = path.at(-1), exact = flow(path[0], grid[0], grid.at(-1));
+      const { grid, path } = this.result, end = path.at(-1), key = `${this.state.seed}, ${grid.at(-1).ratio}`;
+      if (key !== this.exactKey) this.exact = flow(this.noise, at(T - 1), grid.at(-1));
+      this.exactKey = key;
+      const exact = this.exact;
       let sum = 0, home = 0;
       for (let i = 0; i < end.length; i += 2) {
         sum += (end[i] - exact[i]) ** 2 + (end[i + 1] - exact[i + 1]) ** 2;
         if (MEANS.some(([a, b]) => Math.hypot(end[i] - a, end[i + 1] - b) < 3 * STD)) home++;
       }
       this.rms = Math.sqrt(sum / (end.length / 2));
-      return `Error to the exact flow: ${this.rms.toPrecision(3)} (root mean square). `
-        + `${home} of ${PARTICLES} points end on a bump.`;
+      const late = grid[0].t < 0.9 * (T - 1) ? ` This grid starts at t = ${grid[0].t.toFixed(0)} of ${T - 1}: the way before is not walked.` : "";
+      return `Error to the exact flow from t = ${T - 1}: ${this.rms.toPrecision(3)} (root mean square). `
+        + `${home} of ${PARTICLES} points end on a bump.${late}`;
     }
     snippet() {
       const { sampler, steps } = this.state;

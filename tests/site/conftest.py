@@ -38,7 +38,7 @@ def build(out: Path, config: Path = ROOT / "mkdocs.yml", **env: str) -> Path:
 @pytest.fixture(scope="session")
 def site(tmp_path_factory) -> Path:
     given = os.environ.get("SITE_DIR")                      # a site that was built before, to look at it again quickly
-    return Path(given) if given else build(tmp_path_factory.mktemp("site"))
+    return Path(given) if given else build(tmp_path_factory.mktemp("site"), CARDS="true")        # as `make docs` does
 
 
 @pytest.fixture(scope="session")

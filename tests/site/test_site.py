@@ -28,11 +28,81 @@ def search(page, words: str) -> list[str]:
     return page.eval_on_selector_all(".md-search-result__link", "links => links.map(link => link.href)")
 
 
+@pytest.mark.parametrize(("words", "wanted"), [
+    ("cfg", "/glossary/#classifier-free-guidance"),
+    ("black image", "/students/trouble/#the-image-is-black"),
+    ("why is my image black", "/students/trouble/"),
+    ("guidance scale", "/chapters/|/glossary/"),
+    ("noise schedule", "/chapters/|/glossary/"),
+    ("DDIM", "/chapters/|/glossary/"),
+    ("v-prediction", "/chapters/|/glossary/"),
+    ("alpha bar", "/chapters/|/glossary/|/students/"),
+    ("vae", "/chapters/0[129]|/glossary/"),
+])
+def test_search_knows_the_words_of_the_field(visit, words, wanted):
+    """What readers type, abbreviations and symptoms too; a chapter stands before the reference."""
+    found = search(visit().open(""), words)
+    found = [re.sub(r"\?h=[^#]*", "", address) for address in found]
+    assert re.search(wanted, " ".join(found[:2])), found[:5]           # a page comes first, its section second
+
+
 def test_search_finds_a_symbol(visit):
     opened = visit()
     found = search(opened.open(""), "renoise")
     assert any("course.samplers.renoise" in address for address in found), found
     assert not opened.wrong, opened.wrong
+
+
+def test_next_leads_through_the_course_in_reading_order(site):
+    """The footer's links, followed from the first page to the last: the first hour, then the chapters by number, before the rest."""
+    here, seen = "index.html", []
+    while here and here not in seen:
+        seen.append(here)
+        found = re.search(r'<link rel="next" href="([^"]+)"', (site / here).read_text(encoding="utf-8"))
+        here = urljoin("/" + here, found[1]).lstrip("/") + "index.html" if found else ""
+    chapters = [page for page in seen if re.match(r"chapters/\d", page)]
+    assert seen[:4] == ["index.html", "students/index.html", "students/trouble/index.html", "chapters/index.html"]
+    assert chapters == seen[4 : 4 + len(chapters)] == sorted(chapters)
+    assert {f"{path.stem}/index.html" for path in CHAPTERS} == {page.removeprefix("chapters/") for page in chapters}
+    assert len(seen) == len(PAGES)
+
+
+def test_the_overview_says_what_each_chapter_is(visit):
+    page = visit().open("chapters/")
+    cards = page.locator(".chapter-list li")
+    assert cards.count() == len(CHAPTERS)
+    for facts in page.locator(".chapter-facts").all_inner_texts():
+        assert re.match(r"about \d+ minutes", facts)
+        assert "needs " in facts
+    blank = page.evaluate("""async () => { const blank = [];
+        for (const image of document.querySelectorAll(".chapter-picture img")) {
+            image.loading = "eager";
+            await image.decode();
+            const pen = new OffscreenCanvas(image.naturalWidth, image.naturalHeight).getContext("2d");
+            pen.drawImage(image, 0, 0);
+            if (new Set(new Uint32Array(pen.getImageData(0, 0, image.naturalWidth, image.naturalHeight).data.buffer)).size < 4) blank.push(image.src.slice(-20));
+        }
+        return blank; }""")
+    assert not blank
+
+
+def test_a_wrong_address_helps(visit, site):
+    text = (site / "404.html").read_text(encoding="utf-8")
+    for target in ("chapters/", "students/", "students/trouble/", "glossary/", "reference/"):
+        assert f'href="/{target}"' in text.replace("https://example.org", ""), target
+    assert "<kbd>s</kbd>" in text
+
+
+def test_every_page_has_a_card_and_a_description_of_its_own(site):
+    about = {}
+    for source in PAGES:
+        text = (site / url_of(source) / "index.html").read_text(encoding="utf-8")
+        card = re.search(r'<meta property="og:image" content="[^"]*?/(assets/images/social/[^"]+)"', text)
+        assert card, f"{source} has no card"
+        assert (site / card[1]).is_file(), card[1]
+        about[source] = re.search(r'<meta name="description" content="([^"]*)"', text)[1]
+    twice = [source for source, text in about.items() if list(about.values()).count(text) > 1]
+    assert not twice, f"these pages share a description: {twice}"
 
 
 def test_instant_navigation_keeps_formulas(visit, site, served):
@@ -134,6 +204,19 @@ def test_print(visit, tmp_path):
     assert page.locator("article .katex").first.is_visible()
     pdf = page.pdf(path=str(tmp_path / "chapter.pdf"))
     assert len(re.findall(rb"/Type\s*/Page\b", pdf)) >= 3
+    page.emulate_media(media="screen")
+
+
+def test_paper_is_white_in_the_dark(visit):
+    """A reader with dark colours prints black on white: nothing of the dark scheme is left."""
+    page = visit("dark").open("chapters/03-forward-process/")
+    page.add_style_tag(content="* { transition: none !important }")
+    page.emulate_media(media="print", color_scheme="dark")
+    colours = page.evaluate("""() => Array.from(document.querySelectorAll("article h1, article h2, article p, article a, .known li, article code span"))
+        .map(e => [e.tagName, getComputedStyle(e).color.match(/[\\d.]+/g).slice(0, 3).map(Number)])""")
+    light = [each for each in colours if sum(each[1]) > 3 * 140]
+    assert not light, light[:5]
+    assert page.evaluate("getComputedStyle(document.documentElement).colorScheme") == "light"
     page.emulate_media(media="screen")
 
 

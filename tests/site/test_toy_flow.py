@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 
@@ -82,6 +84,26 @@ def test_keyboard_and_address(toy):
     toy.wait_for_selector("toy-flow[data-ready]")
     assert toy.locator("toy-flow select").input_value() == "heun"
     assert int(toy.locator("toy-flow input[name=step]").input_value()) == before - 2
+
+
+def test_the_error_is_measured_from_pure_noise_whatever_the_grid(toy, served):
+    """The leading grid of one step starts at t = 1. Against the flow from t = 1 it would look a hundred times better than ten steps."""
+    errors = {}
+    for steps in (1, 10):
+        toy.goto("about:blank")
+        toy.goto(f"{served}{PAGE}#toy:sampler=ddim&steps={steps}")
+        toy.wait_for_selector("toy-flow[data-ready]")
+        text = toy.locator(".toy-report").inner_text()
+        errors[steps] = float(re.search(r"flow from t = 999: ([\d.]+)", text)[1])
+        assert ("starts at t = 1 of 999" in text) == (steps == 1)
+    assert errors[1] > 3 * errors[10]
+
+
+def test_a_link_to_a_setting_shows_the_picture(toy, served):
+    toy.goto("about:blank")
+    toy.goto(f"{served}{PAGE}#toy:sampler=heun&steps=5")
+    toy.wait_for_function("document.documentElement.dataset.math === 'ready'")
+    toy.wait_for_function("(() => { const b = document.querySelector('toy-flow').getBoundingClientRect(); return b.top >= 0 && b.top < innerHeight / 2 })()")
 
 
 @pytest.mark.parametrize("address", ["#toy:sampler=constructor&steps=1e9&step=-4&seed=x", "#toy:%E0%A4%A", "#toy:", "#toy:steps=0"])

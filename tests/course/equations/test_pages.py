@@ -152,10 +152,25 @@ def test_a_source_excuses_what_cannot_be_decided_but_not_what_is_false():
 def test_how_a_line_is_known_is_said():
     markov = only(formula(r"q(z_{1:T}|x) = q(z_1|x)\prod_{t=2}^T q(z_t|z_{t-1})", "setting=hvae"))
     assert "Markov" in markov.lines[0].note
-    assert "all T" in markov.lines[0].note
+    assert markov.lines[0].note == "proved for every T ≥ 2, uses the Markov property of q"
+    for text, note in {
+        r"1-\bar\alpha_t = \beta_t + \alpha_t(1-\bar\alpha_{t-1})": "proved for every t ≥ 2",  # at t = 1 nothing was shown
+        r"3 \cdot 512 = 1536": "proved",  # no t occurs
+        r"D_{KL}(\mathcal{N}(\mu_1, \sigma^2 I) \| \mathcal{N}(\mu_2, \sigma^2 I)) = \frac{1}{2\sigma^2}\|\mu_1 - \mu_2\|^2": "proved",
+    }.items():
+        assert only(formula(text, "setting=gaussian")).lines[0].note == note
     summed = only(formula(r"\sqrt{\sum_{s=1}^t \beta_s\bar\alpha_{s-1}} = \sqrt{1-\bar\alpha_t}", "setting=gaussian"))
     assert summed.lines[0].how == "failed"
     assert "was not proved" in summed.lines[0].reason
+
+
+def test_a_definition_agrees_with_its_setting_and_gets_no_tick():
+    agrees = only(formula(r"\alpha_t = 1 - \beta_t", "setting=gaussian definition"))
+    assert (agrees.lines[0].how, agrees.lines[0].note) == ("definition", "definition, agrees with the setting")
+    assert agrees.problems == ()
+    assert only(formula(r"\alpha_t = 1 + \beta_t", "setting=gaussian definition")).problems
+    two = "\\begin{aligned} \\alpha_t &= 1 - \\beta_t \\\\ \\bar\\alpha_t &= \\prod_{s=1}^t \\alpha_s \\end{aligned}"
+    assert "checkmark" not in pages.marked(two, only(formula(two, "setting=gaussian definition")).lines)
 
 
 # ---- the cache
