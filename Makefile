@@ -36,6 +36,7 @@ test-all: $(READY)
 docs: $(READY)
 	$(RUN) course.site
 	NO_MKDOCS_2_WARNING=1 CARDS=true $(RUN) mkdocs build --strict
+	$(RUN) course.site finish $${SITE:-site}
 
 # Not part of `make docs`, and nothing depends on it: a rehearsal for the day when the theme is no longer maintained.
 docs-next: $(READY)
@@ -44,6 +45,7 @@ docs-next: $(READY)
 	$(RUN) course.site
 	@echo "Every block of every chapter runs in one thread, and nothing is printed meanwhile: minutes ..."
 	SITE=site-next .venv/bin/zensical build
+	$(RUN) course.site finish site-next
 
 lint: $(READY)
 	$(RUN) ruff check .

@@ -1,16 +1,24 @@
-"""What has to be on disk before MkDocs builds the site: one notebook per chapter, and the font of the social cards.
+"""What has to be done before and after MkDocs builds the site.
+
+Before: one notebook per chapter, and the font of the social cards. After: the formulas, drawn by KaTeX's own renderer where Node
+is installed, so that a page needs no script to show them; without Node each reader's browser draws them.
 
 A chapter is one Markdown file whose ```` ```python exec="on" ```` blocks run when the site is built, so no number, picture or
 line of code on a page can go stale. `notebook` turns the same file into an .ipynb, with those blocks as its cells.
 
-    python -m course.site        writes docs/notebooks/*.ipynb and .cache/plugin/social/fonts, as `make docs` does first
+    python -m course.site               writes docs/notebooks/*.ipynb and .cache/plugin/social/fonts, as `make docs` does first
+    python -m course.site finish SITE   draws the formulas of a built site, as `make docs` does last
 """
 
 from __future__ import annotations
 
+import html
 import inspect
+import json
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -113,5 +121,77 @@ def _keep_layout(paragraph: str) -> str:
     return f"```text\n{paragraph}\n```" if aligned else paragraph
 
 
+# ------------------------------------------------------------------------------------------------ after the build
+
+FORMULA = re.compile(r'<(?P<tag>span|div) class="arithmatex">(?P<latex>[^<]*)</(?P=tag)>')
+RENDER = """
+const katex = require(process.argv[1]);
+const draw = ([latex, displayMode, output]) => {
+    try { return [katex.renderToString(latex, {displayMode, output, throwOnError: true, strict: "ignore"}), ""]; }
+    catch (error) { return ["", String(error.message)]; }
+};
+process.stdout.write(JSON.stringify(JSON.parse(require("fs").readFileSync(0, "utf8")).map(draw)));
+"""
+
+
+def drawn(formulas: list[tuple[str, bool, str]], katex: Path) -> dict[tuple[str, bool, str], str]:
+    """Each (LaTeX, displayed?, "htmlAndMathml" or "mathml") as HTML, by KaTeX in one run of Node. ValueError for wrong LaTeX."""
+    wanted = sorted(set(formulas))
+    done = subprocess.run(["node", "-e", RENDER, str(katex.resolve())], input=json.dumps(wanted), capture_output=True, text=True)
+    if done.returncode:
+        raise ValueError(f"KaTeX in Node failed:\n{done.stderr[-2000:]}")
+    out = dict(zip(wanted, json.loads(done.stdout), strict=True))
+    if wrong := [f"{latex}: {problem}" for (latex, _, _), (_, problem) in out.items() if problem]:
+        raise ValueError("formulas that cannot be drawn:\n" + "\n".join(wrong))
+    return {key: text for key, (text, _) in out.items()}
+
+
+def finish(site: Path) -> str:
+    """Draw the formulas of all pages of a built site, and take LaTeX out of its search index. Returns what was done, in a line."""
+    pages = {path: path.read_text(encoding="utf-8") for path in sorted(site.rglob("*.html"))}
+    if not pages:
+        raise FileNotFoundError(f"there is no built site in {site}")
+    if not shutil.which("node"):
+        return "Node is not installed: each reader's browser draws the formulas."
+
+    def key(match: re.Match[str]) -> tuple[str, bool, str]:
+        text = html.unescape(match["latex"]).strip()
+        return text[2:-2], text.startswith("\\["), "htmlAndMathml"
+
+    index = site / "search" / "search_index.json"
+    raw = re.compile(r"\\\((.*?)\\\)|\\\[(.*?)\\\]", re.S)
+    entries = json.loads(index.read_text(encoding="utf-8")) if index.exists() else {"docs": []}
+
+    def plain(match: re.Match[str]) -> tuple[str, bool, str]:
+        return html.unescape(match[1] or match[2]), False, "mathml"
+
+    asked = [key(match) for text in pages.values() for match in FORMULA.finditer(text)]
+    asked += [plain(match) for entry in entries["docs"] for name in ("title", "text") for match in raw.finditer(entry[name])]
+    pictures = drawn(asked, site / "assets" / "katex" / "katex.min.js")
+    for path, text in pages.items():
+        new = FORMULA.sub(lambda m: f'<{m["tag"]} class="arithmatex" data-drawn="yes">{pictures[key(m)]}</{m["tag"]}>', text)
+        if new != text:
+            path.write_text(new, encoding="utf-8")
+    for entry in entries["docs"]:
+        for name in ("title", "text"):
+            entry[name] = raw.sub(lambda m: _letters(pictures[plain(m)]), entry[name])
+    if entries["docs"]:
+        text = json.dumps(entries, ensure_ascii=False, separators=(",", ":"))
+        index.write_text(text, encoding="utf-8")
+        if (inlined := index.with_suffix(".js")).exists():                      # the copy for file://
+            inlined.write_text(f"var __index = {text}", encoding="utf-8")
+    return f"{len(asked)} formulas drawn."
+
+
+def _letters(mathml: str) -> str:
+    """The letters of a formula, for the search: x_t becomes xt."""
+    return re.sub(r"<[^>]*>", "", re.sub(r"<annotation.*?</annotation>", "", mathml, flags=re.S))
+
+
 if __name__ == "__main__":
-    prepare()
+    if sys.argv[1:2] == ["finish"] and len(sys.argv) == 3:
+        print(finish(Path(sys.argv[2])))
+    elif len(sys.argv) == 1:
+        prepare()
+    else:
+        raise SystemExit(f"usage: {__doc__.strip().splitlines()[-2].strip()}, or python -m course.site")

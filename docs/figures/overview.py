@@ -15,7 +15,8 @@ from course.grading.manifest import load_tasks
 from .common import GREY, ROOT, picture
 
 WORDS_A_MINUTE, FORMULAS_A_MINUTE = 180, 2
-FIELDS = {"description": "one sentence", "needs": "what to read before, such as: 3, 4", "picture": "a function of docs/figures, such as: forward.to_noise"}
+FIELDS = {"description": "one sentence", "needs": "what to read before, such as: 3, 4",
+          "picture": "a function of docs/figures, such as: forward.to_noise"}
 
 
 def head(path: Path) -> tuple[dict, str]:
@@ -44,7 +45,8 @@ def thumbnail(drawn: str, width: int = 360) -> str:
         image = Image.open(io.BytesIO(cairosvg.svg2png(bytestring=svg.encode(), output_width=width)))
     buffer = io.BytesIO()
     image.quantize(64).save(buffer, format="PNG", optimize=True)
-    return f'<img alt="" loading="lazy" width="{image.width}" height="{image.height}" src="data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}">'
+    data = base64.b64encode(buffer.getvalue()).decode()
+    return f'<img alt="" loading="lazy" width="{image.width}" height="{image.height}" src="data:image/png;base64,{data}">'
 
 
 def painted() -> str:

@@ -8,6 +8,10 @@
     label(".md-annotation__index", "Note");
     document.querySelectorAll(".md-code__nav").forEach((nav, i) => nav.setAttribute("aria-label", `Listing ${i + 1}`));
     label(".md-code__button", "Copy this listing");
+    document.querySelectorAll("nav.md-nav[aria-labelledby]").forEach((nav) => {        // on a phone their labels are hidden, and with them the names
+      nav.setAttribute("aria-label", document.getElementById(nav.getAttribute("aria-labelledby"))?.textContent.trim() || "Pages");
+      nav.removeAttribute("aria-labelledby");
+    });
     document.querySelectorAll(".arithmatex, .katex-display, .drawing, .md-typeset__scrollwrap, .md-typeset pre > code, .md-typeset pre").forEach((box) => {
       const wide = box.scrollWidth > box.clientWidth + 1 && /auto|scroll/.test(getComputedStyle(box).overflowX);
       box.classList.toggle("is-wide", wide);                      // a shade at the edge says that there is more

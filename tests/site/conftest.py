@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from course.site import finish
+
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -32,6 +34,7 @@ def build(out: Path, config: Path = ROOT / "mkdocs.yml", **env: str) -> Path:
     done = subprocess.run([sys.executable, "-m", "mkdocs", "build", "--strict", "-f", str(config), "-d", str(out)], cwd=ROOT, text=True,
                           capture_output=True, env={**os.environ, "NO_MKDOCS_2_WARNING": "1", "OMP_NUM_THREADS": "1", **env})
     assert done.returncode == 0, f"mkdocs build --strict failed:\n{done.stdout[-4000:]}\n{done.stderr[-6000:]}"
+    finish(out)
     return out
 
 

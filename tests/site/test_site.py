@@ -214,7 +214,7 @@ def test_paper_is_white_in_the_dark(visit):
     page.emulate_media(media="print", color_scheme="dark")
     colours = page.evaluate("""() => Array.from(document.querySelectorAll("article h1, article h2, article p, article a, .known li, article code span"))
         .map(e => [e.tagName, getComputedStyle(e).color.match(/[\\d.]+/g).slice(0, 3).map(Number)])""")
-    light = [each for each in colours if sum(each[1]) > 3 * 140]
+    light = [each for each in colours if sum(each[1]) > 3 * 160]
     assert not light, light[:5]
     assert page.evaluate("getComputedStyle(document.documentElement).colorScheme") == "light"
     page.emulate_media(media="screen")
