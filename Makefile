@@ -12,12 +12,13 @@ export OMP_WAIT_POLICY ?= PASSIVE
 # Made again when the dependencies change or the folder has been moved, and only then.
 READY := .venv/.ready-$(shell pwd | cksum | cut -d ' ' -f 1)
 
-.PHONY: help demo test test-all docs docs-next lint bench clean
+.PHONY: help demo test test-all fuzz docs docs-next lint bench clean
 
 help:
 	@echo "make demo      one prompt with every sampler, ours beside diffusers', into out/demo/"
 	@echo "make test      the test suite"
 	@echo "make test-all  the same with the slow tests"
+	@echo "make fuzz      the tests with random inputs, with new ones each time"
 	@echo "make docs      the site, into site/"
 	@echo "make docs-next the same with the theme's successor, into site-next/"
 	@echo "make lint      ruff and mypy"
@@ -27,11 +28,17 @@ help:
 demo: $(READY)
 	@$(RUN) course.demo
 
+# Side by side, one worker for each core; a file of tests stays in one worker, and so does the site.
+PYTEST = $(RUN) pytest -n logical --maxprocesses 8 --dist loadgroup
+
 test: $(READY)
-	$(RUN) pytest $(ARGS)
+	$(PYTEST) $(ARGS)
 
 test-all: $(READY)
-	$(RUN) pytest -m "slow or not slow" $(ARGS)
+	$(PYTEST) -m "not fuzz" $(ARGS)
+
+fuzz: $(READY)
+	COURSE_FUZZ=1 $(PYTEST) -m "hypothesis or fuzz" $(ARGS)
 
 docs: $(READY)
 	$(RUN) course.site

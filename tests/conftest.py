@@ -12,6 +12,25 @@ import course  # noqa: F401   before torch: it says how torch's threads wait
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")          # no test may need the network
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("OMP_NUM_THREADS", "1")         # the tests run side by side; threads would only wait for each other
+
+try:          # `make test` tries the same inputs every time; `make fuzz` new ones, and what it finds becomes a case
+    import hypothesis
+except ImportError:          # a student's installation
+    pass
+else:
+    hypothesis.settings.register_profile("fixed", derandomize=True, database=None, deadline=None)
+    hypothesis.settings.register_profile("fuzz", deadline=None, print_blob=True)
+    hypothesis.settings.load_profile("fuzz" if os.environ.get("COURSE_FUZZ") else "fixed")
+
+ROOT = Path(__file__).resolve().parent
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """For workers side by side: a file stays together, since its tests share what they set up, and so does the site."""
+    for item in items if config.pluginmanager.hasplugin("xdist") else ():
+        where = item.path.relative_to(ROOT) if item.path.is_relative_to(ROOT) else item.path
+        item.add_marker(pytest.mark.xdist_group(where.parts[0] if where.parts[0] == "site" else str(where)))
 
 # scheduler_config.json of CompVis/stable-diffusion-v1-4. It names no timestep_spacing: every scheduler class has its own.
 SD_SCHEDULER = {

@@ -1,23 +1,28 @@
 """Grade one submission or a whole class: in parallel, resumable, each result on disk as soon as it is there.
 
-`grade_class` writes NAME.json for each submission and class.csv. A run that was interrupted goes on where it stopped:
-a NAME.json is kept if it was made of the same files, by the same checks and versions, and with the seed asked for.
+`grade_class` writes NAME.json for each submission and class.csv. A run that was interrupted goes on where it stopped, and
+after a change only those tasks are run whose verdict can be another: see course/grading/digest.py.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
+import signal
 import threading
 import time
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from course.grading.digest import task_digests
 from course.grading.grade import Grader
-from course.grading.manifest import CHECKS
+from course.grading.manifest import CHECKS, EXERCISES, Task
 from course.grading.sandbox import Isolation, SandboxError, isolation, require, self_test
-from course.grading.submission import Submission, read_submission, submission_name
+from course.grading.submission import Submission, read_submission, shown, submission_name
 from course.grading.writers import SUFFIX, class_csv, save, validate, write
 
 
@@ -53,116 +58,212 @@ def open_grader(options: Options, found: Isolation | None = None) -> Grader:
 _here = threading.local()
 
 
-def _grade(submission: Submission, options: Options) -> dict[str, Any]:
+def _grade(submission: Submission, kept: dict[str, Any] | None, options: Options) -> dict[str, Any]:
     """Grade in a pool's process, which keeps its grader and its zygote from one submission to the next."""
     if getattr(_here, "options", None) != options:
         _here.grader, _here.options = open_grader(options), options
-    return _here.grader.grade(submission)
+    return _here.grader.grade(submission, kept=kept)
 
 
-def named(paths: Iterable[Path]) -> list[tuple[str, Path]]:
-    """A name for every path, each different, in the order given."""
-    taken = {"class"}
-    endings = tuple(suffix.removesuffix(".json") for suffix in SUFFIX.values() if suffix != ".json" and suffix.endswith(".json"))
+ENDINGS = tuple(suffix.removesuffix(".json") for suffix in SUFFIX.values() if suffix != ".json" and suffix.endswith(".json"))
+
+
+def named(paths: Iterable[Path], out: Path | None = None) -> list[tuple[str, Path]]:
+    """A name for every path, each different, in the order given. A path that has a report in `out` keeps its name.
+
+    So no later submission takes over the report of an earlier one, whatever the two are called and in whatever order they
+    come. A report whose submission is no longer where it was (the class folder has been moved) gives its name up.
+    """
+    owners: dict[str, str] = {"class": ""}          # by name without case, as some file systems see it
+    names: dict[str, str] = {}
+    for name, report in _reports(out).items():
+        path = report.get("submission", {}).get("path", "")
+        if path and os.path.lexists(path):
+            owners[name.casefold()], names[path] = path, name
     result = []
     for path in paths:
-        base = name = submission_name(path)
-        count = 2
-        while name.lower() in taken or name.lower().endswith(endings):          # x.gradescope.json is x's, not x.gradescope's
-            name, count = f"{base}-{count}", count + 1
-        taken.add(name.lower())
+        where = shown(os.path.abspath(path), 4000)
+        name = names.get(where) or ""
+        if not name:
+            base = name = submission_name(path)
+            count = 2
+            while owners.get(name.casefold(), where) != where or name.lower().endswith(ENDINGS):
+                name, count = f"{base}-{count}", count + 1          # x.gradescope.json is x's, not x.gradescope's
+        owners[name.casefold()], names[where] = where, name
         result.append((name, path))
     return result
+
+
+def _reports(out: Path | None) -> dict[str, dict[str, Any]]:
+    """The reports in the folder `out`, by name. What is no report is left alone."""
+    found = {}
+    for path in sorted(out.glob("*.json")) if out is not None and out.is_dir() else ():
+        name = unicodedata.normalize("NFC", path.name.removesuffix(".json"))
+        if name.startswith(".") or name.lower().endswith(ENDINGS):
+            continue
+        try:
+            text = path.read_text(encoding="utf-8")
+            validate(text, "native")
+            report = json.loads(text)
+        except (OSError, ValueError, AttributeError, TypeError, KeyError):
+            continue
+        if isinstance(report.get("submission"), dict) and report["submission"].get("name") == name:
+            found[name] = report
+    return found
 
 
 def grade_class(paths: Iterable[Path], out: Path, options: Options, format: str = "native", jobs: int = 1,
                 dask: str | None = None, again: bool = False,
                 done: Callable[[dict[str, Any], bool], None] | None = None) -> list[dict[str, Any]]:
-    """Grade every submission into the folder `out`; the reports. `done(report, kept)` is called after each of them.
+    """Grade every submission into the folder `out`; their reports. `done(report, kept)` is called after each of them.
 
-    `jobs` processes of this machine work at the same time, or those of the Dask scheduler at the address `dask`.
+    class.csv gets everybody who has a report in the folder, whoever was graded now. Of a submission that was graded before,
+    only the tasks are run whose verdict can have changed. `jobs` processes of this machine work at the same time, or those
+    of the Dask scheduler at the address `dask`.
     """
     with open_grader(options) as grader:
-        wanted = wanted_files(grader)
-        versions = grader.versions
+        wanted, stubs = wanted_files(grader.tasks), stub_files(grader.tasks)
+        digests = task_digests(grader.tasks, Path(options.checks), grader.isolation.words)
+        everybody = _reports(out)
         reports: dict[str, dict[str, Any]] = {}
-        waiting: list[Submission] = []
-        for name, path in named(paths):
-            submission = read_submission(path, wanted, name)
-            before = None if again else _kept(out / f"{name}.json", submission, versions, options.seed)
-            if before is None:
-                waiting.append(submission)
-            else:
-                reports[name] = before
+        waiting: list[tuple[Submission, dict[str, Any] | None]] = []
+        of_task: dict[str, dict[str, str]] = {}
+        for name, path in named(paths, out):
+            submission = read_submission(path, wanted, name, stubs)
+            of_task[name] = {task.id: _digest_of(task, submission, digests[task.id]) for task in grader.tasks.values()}
+            before = None if again else _valid(everybody.get(name), of_task[name], options.seed)
+            if before is not None and len(before["tasks"]) == len(grader.tasks):
+                report = grader.grade(submission, kept=before)          # nothing runs: titles, notes and paths are renewed
+                report["seconds"] = before.get("seconds", 0.0)
+                reports[name] = everybody[name] = _finished(report, of_task[name])
+                save(out / f"{name}.json", write(report, "native"))
+                _save_as(out, report, format)
                 if done is not None:
-                    done(before, True)
+                    done(report, True)
+            else:
+                waiting.append((submission, before))
         written = 0.0
         try:
             for report in _results(waiting, options, grader, jobs, dask):
                 name = report["submission"]["name"]
-                if format != "native":
-                    save(out / f"{name}{SUFFIX[format]}", write(report, format))
+                _save_as(out, _finished(report, of_task[name]), format)
                 save(out / f"{name}.json", write(report, "native"))
-                reports[name] = report
+                reports[name] = everybody[name] = report
                 if time.monotonic() - written > 1:
-                    save(out / "class.csv", class_csv(reports.values()))
+                    save(out / "class.csv", class_csv(everybody.values()))
                     written = time.monotonic()
                 if done is not None:
                     done(report, False)
         finally:
-            save(out / "class.csv", class_csv(reports.values()))
+            save(out / "class.csv", class_csv(everybody.values()))
     return list(reports.values())
 
 
-def wanted_files(grader: Grader) -> set[str]:
+def _save_as(out: Path, report: dict[str, Any], format: str) -> None:
+    if format != "native":
+        save(out / f"{report['submission']['name']}{SUFFIX[format]}", write(report, format))
+
+
+def _finished(report: dict[str, Any], digests: dict[str, str]) -> dict[str, Any]:
+    for entry in report["tasks"]:
+        entry["digest"] = digests[entry["id"]]
+    return report
+
+
+def _digest_of(task: Task, submission: Submission, digest: str) -> str:
+    """The digest of a task's verdict on one submission: `digest` and the files of its chapter."""
+    names = [f"{task.chapter}.py", f"{task.chapter}.md"]
+    if not any(n in submission.files or n in submission.problems for n in names):
+        digest = f"{task.points:g}"          # nothing to check: no check can change that
+    parts = [digest, *(hashlib.sha256(submission.files[n]).hexdigest() if n in submission.files else "" for n in names),
+             *(f"{submission.problems.get(n)} {submission.near.get(n)}" for n in names)]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+
+
+def wanted_files(tasks: dict[str, Task]) -> set[str]:
     """The names of all files that a student may hand in."""
-    return {f"{task.chapter}{suffix}" for task in grader.tasks.values() for suffix in (".py", ".md")}
+    return {f"{task.chapter}{suffix}" for task in tasks.values() for suffix in (".py", ".md")}
 
 
-def _kept(path: Path, submission: Submission, versions: dict[str, str], seed: int | None) -> dict[str, Any] | None:
-    """The report at `path`, if grading the submission again would be the same work."""
-    try:
-        text = path.read_text(encoding="utf-8")
-        validate(text, "native")
-        report = json.loads(text)
-    except (OSError, ValueError):
+def stub_files(tasks: dict[str, Task]) -> dict[str, bytes]:
+    """These files as they are handed out, where they are known."""
+    return {name: path.read_bytes() for name in sorted(wanted_files(tasks)) if (path := EXERCISES / name).is_file()}
+
+
+def _valid(report: dict[str, Any] | None, digests: dict[str, str], seed: int | None) -> dict[str, Any] | None:
+    """The report with those of its tasks that grading again would give the same verdict; None if there are none."""
+    if report is None or (seed is not None and report["seed"] != seed):
         return None
-    same = (report.get("submission", {}).get("sha256") == submission.digest and report["versions"] == versions
-            and (seed is None or report["seed"] == seed)
-            and not any(task["cause"] == "grader_error" for task in report["tasks"]))
-    return report if same else None
+    tasks = [entry for entry in report["tasks"] if entry.get("digest") is not None
+             and digests.get(entry["id"]) == entry["digest"] and entry["cause"] != "grader_error"]
+    return {**report, "tasks": tasks} if tasks else None
 
 
-def _results(submissions: list[Submission], options: Options, grader: Grader, jobs: int,
-             dask: str | None) -> Iterator[dict[str, Any]]:
+Work = list[tuple[Submission, "dict[str, Any] | None"]]
+
+
+def _results(work: Work, options: Options, grader: Grader, jobs: int, dask: str | None) -> Iterator[dict[str, Any]]:
     """The reports as they come, in any order."""
     if dask:
-        from dask.distributed import Client, as_completed
-
-        with Client(dask) as client:
-            futures = [client.submit(_grade, submission, options, pure=False) for submission in submissions]
-            for future in as_completed(futures):
-                yield future.result()
-                future.release()
-    elif jobs == 1 or len(submissions) < 2:
-        for submission in submissions:
-            yield grader.grade(submission)
+        yield from _on_dask(work, options, dask)
+    elif jobs == 1 or len(work) < 2:
+        for submission, kept in work:
+            yield grader.grade(submission, kept=kept)
     else:
         import joblib
         from joblib.externals.loky import get_reusable_executor
         from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-        parallel = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1, pre_dispatch="2*n_jobs")
-        left = {submission.name: submission for submission in submissions}
+        parallel = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1, pre_dispatch="2*n_jobs",
+                                   initializer=_end_with_parent, initargs=(os.getpid(),))
+        left = {submission.name: (submission, kept) for submission, kept in work}
         try:
-            for report in parallel(joblib.delayed(_grade)(submission, options) for submission in submissions):
+            for report in parallel(joblib.delayed(_grade)(submission, kept, options) for submission, kept in work):
                 del left[report["submission"]["name"]]
                 yield report
         except TerminatedWorkerError:          # a process of the pool is gone, killed for its memory perhaps: go on without
-            for submission in left.values():
-                yield grader.grade(submission)
+            for submission, kept in left.values():
+                yield grader.grade(submission, kept=kept)
         finally:
             get_reusable_executor().shutdown(wait=True, kill_workers=True)
+
+
+DASK_SECONDS = 30.0          # to wait for a first worker, or for another when the last one is gone
+
+
+def _on_dask(work: Work, options: Options, address: str) -> Iterator[dict[str, Any]]:
+    from dask.distributed import Client, wait
+
+    with Client(address) as client:
+        def workers() -> None:
+            try:
+                client.wait_for_workers(1, timeout=DASK_SECONDS)
+            except TimeoutError:
+                raise OSError(f"the Dask scheduler at {address} has had no worker for {DASK_SECONDS:g} seconds; start some with "
+                              f"`dask worker {address}`, and run this again: what is graded is kept") from None
+
+        workers()
+        left = {client.submit(_grade, submission, kept, options, pure=False) for submission, kept in work}
+        while left:
+            try:
+                finished = wait(left, timeout=DASK_SECONDS, return_when="FIRST_COMPLETED").done
+            except TimeoutError:
+                workers()
+                continue
+            for future in finished:
+                left.remove(future)
+                yield future.result()
+                future.release()
+
+
+def _end_with_parent(parent: int) -> None:
+    """In a process of the pool: end when the grader has ended, however it did. A pool would stay for minutes."""
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def grade_one(path: Path, options: Options, out: Path | None = None, format: str = "native") -> dict[str, Any]:
@@ -179,7 +280,7 @@ def grade_one(path: Path, options: Options, out: Path | None = None, format: str
             written = time.monotonic()
 
     with open_grader(options) as grader:
-        submission = read_submission(path, wanted_files(grader))
+        submission = read_submission(path, wanted_files(grader.tasks), stubs=stub_files(grader.tasks))
         report = grader.grade(submission, progress)
     if out is not None:
         save(out, write(report, format))

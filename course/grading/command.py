@@ -12,7 +12,7 @@ from typing import Any
 from course.grading.bulk import Options, grade_class, grade_one, named
 from course.grading.manifest import CHECKS
 from course.grading.sandbox import SandboxError, WeakIsolation, isolation
-from course.grading.submission import submission_name
+from course.grading.submission import shown, submission_name
 from course.grading.values import plain
 from course.grading.writers import FORMATS, classroom_payload, number, write
 
@@ -22,12 +22,12 @@ def grade(paths: list[Path], format: str, out: Path | None, jobs: int, seed: int
     """The exit status: 0 grading ran; 2 the call was wrong; 3 the sandbox is too weak or does not start."""
 
     def say(text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
+        print(*(shown(line, 4000) for line in text.split("\n")), sep="\n", file=sys.stderr, flush=True)
 
     if format not in FORMATS:
         say(f"course grade: unknown format {format!r}; one of {', '.join(FORMATS)}")
         return 2
-    missing = [str(p) for p in paths if not os.path.lexists(p)]
+    missing = [shown(p) for p in paths if not os.path.lexists(p)]
     if missing:
         say(f"course grade: there is nothing at {', '.join(missing)}")
         return 2
@@ -36,7 +36,7 @@ def grade(paths: list[Path], format: str, out: Path | None, jobs: int, seed: int
         return 2
     folder = (checks or CHECKS).resolve()
     if not any(folder.glob("ch*.toml")):
-        say(f"course grade: there is no manifest chNN_topic.toml in {folder}; say where the checks are with --checks DIR")
+        say(f"course grade: there is no manifest chNN_topic.toml in {shown(folder)}; say where the checks are with --checks DIR")
         return 2
     options = Options(seed, str(folder), accepted)
     os.environ["PYTHONSAFEPATH"] = "1"          # no process started here imports from the current folder, a student's perhaps
@@ -44,10 +44,10 @@ def grade(paths: list[Path], format: str, out: Path | None, jobs: int, seed: int
     if several:
         out = out or Path("grades")
     if several and out is not None and out.exists() and not out.is_dir():
-        say(f"course grade: {out} is a file; several submissions need a folder")
+        say(f"course grade: {shown(out)} is a file; several submissions need a folder")
         return 2
     if out is not None and (problem := _unwritable(out if several else out.parent)):
-        say(f"course grade: nothing can be written to {out}: {problem}")
+        say(f"course grade: nothing can be written to {shown(out)}: {problem}")
         return 2
     say(f"isolation: {isolation().words}")
     for name, why in isolation().inactive.items():
@@ -65,10 +65,12 @@ def grade(paths: list[Path], format: str, out: Path | None, jobs: int, seed: int
         return 2
     if out is None:
         sys.stdout.write(write(report, format))
-    if format == "github" and os.environ.get("GITHUB_OUTPUT"):          # this process's own file, never the student's
-        with open(os.environ["GITHUB_OUTPUT"], "a", encoding="utf-8") as handle:
-            handle.write(f"result={classroom_payload(report)}\n")
-    say(_line(report) + (f" -> {out}" if out else ""))
+    for variable, text in (("GITHUB_OUTPUT", f"result={classroom_payload(report)}\n"),
+                           ("GITHUB_STEP_SUMMARY", write(report, "markdown"))):          # this process's own, never the student's
+        if format == "github" and os.environ.get(variable):
+            with open(os.environ[variable], "a", encoding="utf-8") as handle:
+                handle.write(text)
+    say(_line(report) + (f" -> {shown(out)}" if out else ""))
     return 0
 
 
@@ -85,9 +87,9 @@ def _unwritable(folder: Path) -> str:
 def _several(paths: list[Path], out: Path, options: Options, format: str, jobs: int, dask: str | None, again: bool,
              say: Any) -> int:
     began, count = time.monotonic(), 0
-    for name, path in named(paths):
+    for name, path in named(paths, out):
         if name != submission_name(path):
-            say(f"{path} is called {name}, since there is another {submission_name(path)}")
+            say(f"the submission {shown(path)} is called {name}, since there is another {submission_name(path)}")
 
     def done(report: dict[str, Any], kept: bool) -> None:
         nonlocal count
@@ -97,9 +99,9 @@ def _several(paths: list[Path], out: Path, options: Options, format: str, jobs: 
     try:
         reports = grade_class(paths, out, options, format, jobs, dask, again, done)
     except KeyboardInterrupt:
-        say(f"interrupted: {count} of {len(paths)} are in {out}; the same command goes on from there")
+        say(f"interrupted: {count} of {len(paths)} are in {shown(out)}; the same command goes on from there")
         return 130
-    say(f"{len(reports)} submissions in {time.monotonic() - began:.1f} s -> {out / 'class.csv'}")
+    say(f"{len(reports)} submissions in {time.monotonic() - began:.1f} s -> {shown(out / 'class.csv')}")
     return 0
 
 

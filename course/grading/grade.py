@@ -9,6 +9,7 @@ code, the seed of the random inputs, the versions. course/grading/writers.py tur
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import time
@@ -200,6 +201,8 @@ class IsolatedStudent(Student):
             raise CheckFailed("unreadable", f"{name} is not UTF-8 text; save it as UTF-8") from None
 
     def answer(self, identity: str) -> str:
+        if self._file(file := f"{self._task.chapter}.md") is None:
+            raise NotAttempted(self._submission.lacks(file))
         answer = super().answer(identity)          # a missing or unreadable one needs no judging
         raise WrittenAnswer(self._text(f"{self._task.chapter}.md") if answer else "")
 
@@ -211,7 +214,7 @@ class IsolatedStudent(Student):
     def _call(self, name: str, args: tuple, kwargs: dict, wrt: int | None = None) -> Any:
         file = f"{self._task.chapter}.py"
         if self._file(file) is None:
-            raise NotAttempted(f"there is no {file}")
+            raise NotAttempted(self._submission.lacks(file))
         return self._session.call(file, name, args, kwargs, wrt)
 
 
@@ -242,20 +245,26 @@ class Grader:
         self.judging.close()
         self._limit()
 
-    def grade(self, submission: Submission, progress: Callable[[dict[str, Any]], None] | None = None) -> dict[str, Any]:
-        """The report on one submission. `progress` is given the report so far after every task."""
-        seed = self.seed if self.seed is not None else int.from_bytes(os.urandom(6), "big")
+    def grade(self, submission: Submission, progress: Callable[[dict[str, Any]], None] | None = None,
+              kept: dict[str, Any] | None = None) -> dict[str, Any]:
+        """The report on one submission. `progress` is given the report so far after every task.
+
+        `kept` is an earlier report of which only the tasks that are still valid are left: these are not run again, and the
+        others get the same seed.
+        """
+        seed = kept["seed"] if kept else self.seed if self.seed is not None else int.from_bytes(os.urandom(6), "big")
+        before = {entry["id"]: entry for entry in kept["tasks"]} if kept else {}
         began = time.monotonic()
-        results: list[Result] = []
+        entries: list[dict[str, Any]] = []
         session = Session(self.zygote, submission)
         try:
             for task in self.tasks.values():
-                results.append(self._task(task, seed, session))
+                entries.append(before.get(task.id) or self._task(task, seed, session).as_dict())
                 if progress is not None:
-                    progress(self._report(submission, results, seed, began))
+                    progress(self._report(submission, entries, seed, began))
         finally:
             session.close()
-        return self._report(submission, results, seed, began)
+        return self._report(submission, entries, seed, began)
 
     def _task(self, task: Task, seed: int, session: Session) -> Result:
         """One verdict. A task that does not pass in a worker that has run others is tried again in a worker of its own,
@@ -276,8 +285,8 @@ class Grader:
             session.close()
         return result
 
-    def _report(self, submission: Submission, results: Iterable[Result], seed: int, began: float) -> dict[str, Any]:
-        tasks = [result.as_dict() for result in results]
+    def _report(self, submission: Submission, entries: Iterable[dict[str, Any]], seed: int, began: float) -> dict[str, Any]:
+        tasks = [dict(entry) for entry in entries]
         for task in list(self.tasks.values())[len(tasks):]:
             tasks.append(Result(task.id, 0.0, float(task.points), "failed", "grader_error",
                                 "grading ended before this task was reached").as_dict())
@@ -286,7 +295,9 @@ class Grader:
             entry["feedback"] = plain(entry["feedback"], 2000)
         return {
             "version": 1,
-            "submission": {"name": submission.name, "sha256": submission.digest},
+            "submission": {"name": submission.name, "path": submission.path, "sha256": submission.digest,
+                           "paths": dict(submission.paths),
+                           "files": {name: hashlib.sha256(data).hexdigest() for name, data in sorted(submission.files.items())}},
             "score": sum(entry["score"] for entry in tasks),
             "max_score": sum(entry["max_score"] for entry in tasks),
             "tasks": tasks,

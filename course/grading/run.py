@@ -7,6 +7,7 @@ import hashlib
 import importlib.util
 import inspect
 import itertools
+import logging
 import sys
 import traceback
 from collections.abc import Callable, Iterable
@@ -146,8 +147,11 @@ def run_task(task: Task, checks: Iterable[Check], student_for: Callable[[Task, s
                               f"({type(error).__name__}: {plain(error, 200)})")
             frames = traceback.extract_tb(error.__traceback__)
             where = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "?"
-            return result("failed", "grader_error", f"the check {check.name} could not be completed "
-                                                    f"({type(error).__name__} at {where}); please report this")
+            what = f"the check {check.name} could not be completed ({type(error).__name__} at {where})"
+            if check.hidden:          # for the instructor only: neither its name nor its place is the student's
+                logging.getLogger(__name__).warning("%s: hidden %s", task.id, what)
+                what = "a check that is not shown could not be completed"
+            return result("failed", "grader_error", f"{what}; please report this")
     return result("passed", None, f"{len(checks)} of {len(checks)} checks passed")
 
 

@@ -3,13 +3,16 @@
     native       JSON, version 1: everything, for instructors
     gradescope   /autograder/results/results.json
     classroom50  result.json of Classroom 50, `classroom50/result/v1`, whole numbers only
-    github       GitHub Actions annotations; `classroom_payload` is what the older Classroom reporter reads
+    github       GitHub Actions annotations, ten at most; `classroom_payload` is what the older Classroom reporter reads
     junit        JUnit XML
     csv          one row per submission
+    markdown     a table: GitHub's step summary, the body of a Classroom 50 release
+    html         a page to give back: self-contained, printable
 
-What students see (every format but native) is built from a list of allowed fields: id, title, score, status, cause and
-feedback. The seed, paths of the grader and details of hidden checks are not among them. Feedback is one line of printable
-ASCII before it comes here, and is escaped again for each format.
+What students see (every format but native and csv) is built from a list of allowed fields: id, title, score, status, cause,
+feedback, the notes on what was handed in, and the seed, with which anybody can repeat the run. Paths of the grader and
+details of hidden checks are not among them. Feedback is one line of printable ASCII before it comes here, and is escaped
+again for each format.
 """
 
 from __future__ import annotations
@@ -32,7 +35,7 @@ from course.grading.values import plain
 
 STATUSES = ("passed", "failed", "not_attempted")
 SUFFIX = {"native": ".json", "gradescope": ".gradescope.json", "classroom50": ".classroom50.json", "github": ".github.txt",
-          "junit": ".junit.xml", "csv": ".csv"}
+          "junit": ".junit.xml", "csv": ".csv", "markdown": ".md", "html": ".html"}
 
 
 def write(report: dict[str, Any], format: str) -> str:
@@ -72,6 +75,12 @@ def _words(task: Mapping[str, Any]) -> str:
         f"failed ({str(task['cause']).replace('_', ' ')})"
     feedback = plain(task["feedback"], 2000)
     return f"{head}: {feedback}" if feedback else head
+
+
+def _remarks(report: Mapping[str, Any]) -> list[str]:
+    """What is to be said besides the verdicts: notes on the files, and how to repeat the run."""
+    return [*(plain(note, 400) for note in report.get("notes", [])),
+            f"graded with seed {report['seed']}: the same seed gives the same inputs"]
 
 
 def number(value: float) -> str:
@@ -115,9 +124,10 @@ def _gradescope(report: dict[str, Any]) -> str:
               "status": "passed" if t["status"] == "passed" else "failed", "output": _words(t), "output_format": "text",
               "visibility": "visible"} for i, t in enumerate(report["tasks"], 1)]
     return json.dumps({"score": report["score"], "execution_time": report.get("seconds", 0.0),
-                       "output": _summary(report), "output_format": "text", "test_output_format": "text",
+                       "output": "\n".join([_summary(report), *_remarks(report)]), "output_format": "text", "test_output_format": "text",
                        "visibility": "visible", "stdout_visibility": "hidden", "tests": tests,
-                       "extra_data": {"versions": report["versions"], "isolation": report["sandbox"].get("level", "")}},
+                       "extra_data": {"versions": report["versions"], "isolation": report["sandbox"].get("level", ""),
+                                      "seed": report["seed"], "sha256": report["submission"].get("sha256", "")}},
                       indent=1) + "\n"
 
 
@@ -159,6 +169,9 @@ def _check_gradescope(text: str) -> None:
 
 # ---------------------------------------------------------------- Classroom 50 (schemas/result-v1.schema.json)
 
+CLASSROOM_TYPES = ("individual", "group")          # the runner also sends team, and writes its own word over ours
+
+
 def _classroom50(report: dict[str, Any], environment: Mapping[str, str] | None = None) -> str:
     env = os.environ if environment is None else environment
     whole = all(float(t["max_score"]).is_integer() and float(t["score"]).is_integer() for t in report["tasks"])
@@ -171,7 +184,7 @@ def _classroom50(report: dict[str, Any], environment: Mapping[str, str] | None =
         "schema": "classroom50/result/v1",
         "classroom": env.get("CLASSROOM") or "diffusion-course",
         "assignment": env.get("ASSIGNMENT") or "exercises",
-        "assignment_type": env.get("ASSIGNMENT_TYPE") or "individual",
+        "assignment_type": kind if (kind := env.get("ASSIGNMENT_TYPE") or "individual") in CLASSROOM_TYPES else "group",
         "owner": owner,
         "submission": tag if tag.startswith("submit/") else f"submit/{tag}",
         "commit": env.get("COMMIT_URL") or "https://github.com/",
@@ -180,7 +193,8 @@ def _classroom50(report: dict[str, Any], environment: Mapping[str, str] | None =
         "datetime": env.get("SUBMISSION_DATETIME") or datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "score": sum(t["score"] for t in tests),
         "max-score": sum(t["max-score"] for t in tests),
-        "tests": tests,
+        "tests": [*tests, {"test-name": "About this run", "passed": True, "score": 0, "max-score": 0,
+                           "output": "\n".join(_remarks(report))}],
     }, indent=1) + "\n"
 
 
@@ -191,9 +205,9 @@ def _check_classroom50(text: str) -> None:
     _require(required <= set(data), f"fields are missing: {sorted(required - set(data))}")
     _require(set(data) <= required | {"graded_at", "submitted_by"}, "there are unknown fields")
     _require(data["schema"] == "classroom50/result/v1", "schema is not classroom50/result/v1")
-    _require(data["assignment_type"] in ("individual", "group"), "assignment_type is individual or group")
+    _require(data["assignment_type"] in CLASSROOM_TYPES, f"assignment_type is one of {', '.join(CLASSROOM_TYPES)}")
     _require(data["submission"].startswith("submit/"), "submission must begin with submit/")
-    _require(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", data["datetime"]) is not None, "datetime is not in UTC form")
+    _require(re.fullmatch(r"\d{4}-\d\d-\d\dT([01]\d|2[0-3]):[0-5]\d:[0-5]\dZ", data["datetime"]) is not None, "datetime is not in UTC form")
     for key in ("commit", "release", "review"):
         _require(data[key].startswith("https://"), f"{key} is not a URL")
     for item in [data, *data["tests"]]:
@@ -213,29 +227,49 @@ def _github(report: dict[str, Any]) -> str:
     def prop(text: str) -> str:
         return data(text).replace(":", "%3A").replace(",", "%2C")
 
-    lines = []
-    for task in report["tasks"]:
-        if task["status"] != "not_attempted":
-            kind = "notice" if task["status"] == "passed" else "error"
-            points = f" ({number(task['score'])}/{number(task['max_score'])})"
-            lines.append(f"::{kind} title={prop(_title(task) + points)}::{data(_words(task))}")
     total, most = number(report["score"]), number(report["max_score"])
-    lines.append(f"::notice title=Autograding complete::Points {total}/{most}")
     payload = json.dumps({"totalPoints": report["score"], "maxPoints": report["max_score"]})
-    lines.append(f"::notice title=Autograding report::{data(payload)}")
+    lines = [f"::notice title=Autograding complete::Points {total}/{most}",
+             f"::notice title=Autograding report::{data(payload)}",
+             f"::notice title=About this run::{data('; '.join(_remarks(report)))}"]
+    failed = sorted((t for t in report["tasks"] if t["status"] == "failed"), key=lambda t: t["score"] - t["max_score"])
+    room = ANNOTATIONS - len(lines)
+    shown = failed if len(failed) <= room else failed[:room - 1]
+    for task in shown:
+        points = f" ({number(task['score'])}/{number(task['max_score'])})"
+        lines.append(f"::error {_place(report, task, prop)}title={prop(_title(task) + points)}::{data(_words(task))}")
+    if len(shown) < len(failed):
+        rest = ", ".join(task["id"] for task in failed[len(shown):])
+        lines.append(f"::error title={len(failed) - len(shown)} more tasks failed::{data(rest)}; the summary of this run has them all")
     return "\n".join(lines) + "\n"
+
+
+ANNOTATIONS = 10          # of a kind that GitHub keeps for one step (actions/toolkit, docs/problem-matchers.md)
+
+
+def _place(report: Mapping[str, Any], task: Mapping[str, Any], prop: Callable[[str], str]) -> str:
+    """`file=...,line=...,` of the student's file that a failed task is about."""
+    paths = report["submission"].get("paths", {})
+    written = re.search(r"\bch\d\d_\w+\.(?:py|md)\b", task["feedback"])
+    names = [written.group()] if written else [name for name in paths if name.startswith(task["id"][:4])]
+    path = next((paths[name] for name in names if name in paths), "")
+    if not path:
+        return ""
+    line = re.search(r", line (\d+)\b", task["feedback"])
+    return f"file={prop(path)}," + (f"line={line.group(1)}," if line else "")
 
 
 def _check_github(text: str) -> None:
     lines = text.split("\n")
     _require(lines[-1] == "", "the last line is not ended")
+    _require(len(lines) - 1 <= ANNOTATIONS, f"more than {ANNOTATIONS} annotations, of which GitHub drops the rest")
     for line in lines[:-1]:
-        match = re.fullmatch(r"::(notice|error|warning) title=([^:,\r\n]*)::([^\r\n]*)", line)
+        match = re.fullmatch(r"::(notice|error|warning) (file=[^:,\r\n]+,(?:line=\d+,)?)?title=([^:,\r\n]*)::([^\r\n]*)", line)
         _require(match is not None, f"not an annotation: {line[:80]!r}")
         assert match is not None
-        for part in match.groups()[1:]:
+        for part in match.groups("")[1:]:
             _require(re.search(r"%(?!25|0D|0A|3A|2C)", part) is None, f"a % is not escaped: {part[:80]!r}")
-    _require(any("title=Autograding complete::Points " in line for line in lines), "the total is missing")
+    _require("title=Autograding complete::Points " in lines[0], "the total does not come first")
 
 
 def classroom_payload(report: dict[str, Any]) -> str:
@@ -260,12 +294,14 @@ def _junit(report: dict[str, Any]) -> str:
     tasks = report["tasks"]
     errors = sum(t["cause"] == "grader_error" for t in tasks)
     counts = {"tests": str(len(tasks)), "failures": str(sum(t["status"] == "failed" for t in tasks) - errors),
-              "errors": str(errors),
-              "skipped": str(sum(t["status"] == "not_attempted" for t in tasks)), "time": str(report.get("seconds", 0.0))}
-    root = ElementTree.Element("testsuites", counts)
-    suite = ElementTree.SubElement(root, "testsuite", {"name": plain(report["submission"]["name"], 100), **counts})
+              "errors": str(errors), "time": str(report.get("seconds", 0.0))}
+    root = ElementTree.Element("testsuites", counts)          # without skipped: the Jenkins schema has none there
+    suite = ElementTree.SubElement(root, "testsuite", {
+        "name": plain(report["submission"]["name"], 100), **counts,
+        "skipped": str(sum(t["status"] == "not_attempted" for t in tasks))})
     properties = ElementTree.SubElement(suite, "properties")
-    for name, value in (("score", number(report["score"])), ("max_score", number(report["max_score"]))):
+    for name, value in (("score", number(report["score"])), ("max_score", number(report["max_score"])),
+                        *(("note", remark) for remark in _remarks(report))):
         ElementTree.SubElement(properties, "property", {"name": name, "value": value})
     for task in tasks:
         case = ElementTree.SubElement(suite, "testcase", {"classname": task["id"].split(".")[0], "name": _title(task),
@@ -285,9 +321,10 @@ def _check_junit(text: str) -> None:
     except ElementTree.ParseError as error:
         raise ValueError(f"not XML: {error}") from error
     _require(root.tag == "testsuites", "the root is not testsuites")
+    _require("skipped" not in root.attrib, "the Jenkins schema has no skipped at testsuites")
     for suite in (root, *root):
         cases = list(suite.iter("testcase"))
-        for key, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
+        for key, tag in (("failures", "failure"), ("errors", "error"), *([] if suite is root else [("skipped", "skipped")])):
             _require(suite.get(key) == str(sum(c.find(tag) is not None for c in cases)), f"{key} does not agree with the cases")
         _require(suite.get("tests") == str(len(cases)), "tests does not agree with the cases")
         _require(all(c.get("name") and c.get("classname") for c in cases), "a case has no name")
@@ -306,13 +343,14 @@ def class_csv(reports: Iterable[dict[str, Any]]) -> str:
     ids = list(dict.fromkeys(t["id"] for r in reports for t in r["tasks"]))
     out = io.StringIO()
     rows = csv.writer(out, lineterminator="\r\n")
-    rows.writerow(["name", "score", "max_score", "passed", "failed", "not_attempted", "isolation", "notes", *ids,
-                   *(f"{i} cause" for i in ids)])
+    rows.writerow(["name", "score", "max_score", "passed", "failed", "not_attempted", "isolation", "notes", "path", "sha256", "seed",
+                   *ids, *(f"{i} cause" for i in ids)])
     for report in reports:
         tasks = {t["id"]: t for t in report["tasks"]}
         count = [sum(t["status"] == s for t in tasks.values()) for s in STATUSES]
         rows.writerow([_safe(report["submission"]["name"]), number(report["score"]), number(report["max_score"]), *count,
                        _safe(report["sandbox"].get("level", "")), _safe("; ".join(plain(n) for n in report.get("notes", []))),
+                       _safe(report["submission"].get("path", "")), report["submission"].get("sha256", ""), report["seed"],
                        *(number(tasks[i]["score"]) if i in tasks else "" for i in ids),
                        *(_safe(tasks[i]["cause"] or "") if i in tasks else "" for i in ids)])
     return out.getvalue()
@@ -325,6 +363,53 @@ def _check_csv(text: str) -> None:
         _require(len(row) == len(rows[0]), f"a row has {len(row)} cells, the header {len(rows[0])}")
         _require(not any(cell[:1] in ("=", "+", "-", "@", "\t", "\r") for cell in row), "a cell would be taken for a formula")
         float(row[1])
+
+
+# ---------------------------------------------------------------- Markdown and HTML, to be read by the student
+
+_MARKS = {"passed": "passed", "failed": "failed", "not_attempted": "not attempted"}
+
+
+def _markdown_text(text: str) -> str:
+    """Text that stays text in Markdown: no links, pictures, mentions or HTML."""
+    return re.sub(r"[^A-Za-z0-9 .,;=/'\"-]", lambda m: f"&#{ord(m.group())};", text)
+
+
+def _markdown(report: dict[str, Any]) -> str:
+    lines = [f"## {_markdown_text(_summary(report))}", ""]
+    lines += [f"- {_markdown_text(remark)}" for remark in _remarks(report)]
+    lines += ["", "| task | points | verdict |", "|---|---|---|"]
+    for task in report["tasks"]:
+        lines.append(f"| {_markdown_text(_title(task))} | {number(task['score'])} of {number(task['max_score'])} "
+                     f"| {_markdown_text(_words(task))} |")
+    return "\n".join(lines) + "\n"
+
+
+def _check_markdown(text: str) -> None:
+    lines = text.split("\n")
+    _require(lines[0].startswith("## ") and "| task | points | verdict |" in lines, "the heading or the table is missing")
+    _require(re.search(r"[<>\x00-\x09\x0b-\x1f]", text) is None, "there is HTML or a control character")
+
+
+def _html(report: dict[str, Any]) -> str:
+    import jinja2
+
+    environment = jinja2.Environment(loader=jinja2.PackageLoader("course.grading"), autoescape=True, trim_blocks=True,
+                                     lstrip_blocks=True, undefined=jinja2.StrictUndefined)
+    chapters: dict[str, list[dict[str, Any]]] = {}
+    for task in report["tasks"]:
+        chapters.setdefault(task["id"].partition(".")[0], []).append(
+            {"id": task["id"], "title": plain(task.get("title", ""), 120), "status": task["status"],
+             "mark": _MARKS[task["status"]], "words": _words(task), "points": number(task["score"]), "most": number(task["max_score"])})
+    return environment.get_template("feedback.html").render(
+        name=report["submission"]["name"], summary=_summary(report), remarks=_remarks(report), chapters=chapters,
+        share=100 * report["score"] / report["max_score"] if report["max_score"] else 0,
+        versions=", ".join(f"{key} {plain(value, 60)}" for key, value in sorted(report["versions"].items())))
+
+
+def _check_html(text: str) -> None:
+    _require(text.startswith("<!doctype html>") and text.rstrip().endswith("</html>"), "not a whole HTML page")
+    _require(re.search(r"<script|<link|<img|https?://|@import|\bon\w+=", text) is None, "it loads or runs something")
 
 
 # ----------------------------------------------------------------
@@ -349,8 +434,8 @@ def _require(condition: bool, message: str) -> None:
 
 _WRITERS: dict[str, Callable[[dict[str, Any]], str]] = {
     "native": _native, "gradescope": _gradescope, "classroom50": _classroom50, "github": _github, "junit": _junit,
-    "csv": lambda report: class_csv([report])}
+    "csv": lambda report: class_csv([report]), "markdown": _markdown, "html": _html}
 _VALIDATORS: dict[str, Callable[[str], None]] = {
     "native": _check_native, "gradescope": _check_gradescope, "classroom50": _check_classroom50, "github": _check_github,
-    "junit": _check_junit, "csv": _check_csv}
+    "junit": _check_junit, "csv": _check_csv, "markdown": _check_markdown, "html": _check_html}
 FORMATS = tuple(_WRITERS)

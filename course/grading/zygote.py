@@ -40,8 +40,8 @@ PRELOADED = words(
     " encodings.cp1252 encodings.unicode_escape encodings.raw_unicode_escape enum fractions functools "
     "graphlib hashlib heapq inspect itertools json keyword linecache math numbers operator pprint random re reprlib "
     "secrets statistics string struct textwrap time token tokenize traceback types typing unicodedata warnings zlib "
-    "numpy.fft numpy.linalg numpy.random torch.nn.functional torch.linalg torch.fft torch.special torch.autograd "
-    "torch.distributions")
+    "numpy.fft numpy.linalg numpy.random numpy.polynomial numpy.ma numpy.rec numpy.char torch.nn.functional torch.linalg "
+    "torch.fft torch.special torch.autograd torch.distributions torch.optim torch.func")
 
 
 class Forbidden(ImportError):
@@ -275,6 +275,25 @@ class Packages:
         return None
 
 
+def load_everything(torch: Any) -> None:
+    """Without Landlock a worker cannot open a file, so what modules load at their first use is loaded here."""
+    for name in sorted(ALLOWED):
+        try:
+            __import__(name)
+        except ImportError:
+            continue
+    x = torch.ones(3)
+    for transform in (torch.func.grad, torch.func.jacrev, torch.func.jacfwd, torch.func.hessian):
+        transform(lambda y: (y ** 3).sum())(x)
+    torch.func.vmap(lambda y: 2 * y)(x), torch.autograd.functional.jacobian(lambda y: y ** 2, x)
+    layer = torch.nn.Linear(3, 3)
+    torch.func.functional_call(layer, dict(layer.named_parameters()), x)
+    for optimiser in (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW):
+        step = optimiser(layer.parameters(), lr=0.1)
+        layer(x).sum().backward()
+        step.step()
+
+
 def load_beside(name: str) -> Any:
     path = os.path.join(os.path.dirname(os.path.abspath(__file__)), f"{name}.py")
     spec = importlib.util.spec_from_file_location(f"_{name}", path)
@@ -359,6 +378,8 @@ def main() -> None:
     torch.einsum("ij->j", x[0, 0]), repr(torch.rand(3)), torch.rand(3).numpy().sum()
     numpy.linalg.svd(numpy.eye(3)), numpy.random.get_state()
     torch.Generator().manual_seed(0)
+    if "landlock" not in config["layers"]:
+        load_everything(torch)
     gc.collect()
     gc.freeze()
     if threads() != 1:

@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -139,10 +138,11 @@ def test_ctrl_c_leaves_nothing(tiny_model_dir, tmp_path):
     work = subprocess.Popen([*COURSE, "render", "a bear", "--model", str(tiny_model_dir), "--steps", "1000", "--sampler", "heun",
                              "--device", "cpu", "--out", str(tmp_path / "x.png")], stderr=subprocess.PIPE, text=True, bufsize=1,
                             env={**os.environ, "OMP_NUM_THREADS": "1"})
-    for line in iter(lambda: work.stderr.read(1), ""):                 # until the bar shows a step done
-        if line == "|":
-            break
-    time.sleep(0.3)
+    said = ""
+    while not re.search(r"[1-9]\d*/\d+", said):                        # until the bar shows a step done
+        letter = work.stderr.read(1)
+        assert letter, said
+        said += letter
     work.send_signal(signal.SIGINT)
     rest = work.stderr.read()
     assert work.wait(30) == 130

@@ -340,11 +340,11 @@ BOMBS = [
 
 @pytest.mark.parametrize("text", BOMBS, ids=[b[:40] for b in BOMBS])
 def test_bombs_end_quickly(text):
-    start = time.perf_counter()
+    start = time.process_time()
     found = judge(text, setting="gaussian")
     assert found.kind in {"undecided", "refuted", "unreadable"}
     assert found.reason
-    assert time.perf_counter() - start < 10
+    assert time.process_time() - start < 10
 
 
 def test_a_statement_takes_milliseconds():
@@ -359,9 +359,9 @@ def test_a_statement_takes_milliseconds():
     gaussian.decide(lines[0].terms[0], "=", lines[0].terms[1])  # imports sympy
     took = []
     for line in lines * 3:
-        start = time.perf_counter()
+        start = time.process_time()
         assert gaussian.decide(line.terms[0], "=", line.terms[1]).kind == "identity"
-        took.append(time.perf_counter() - start)
+        took.append(time.process_time() - start)
     assert statistics.median(took) < 0.5  # about 0.02 s on an idle machine; the margin is for a busy one
 
 

@@ -22,7 +22,8 @@ def report(feedback="alphas_cumprod(betas) is wrong in 10 of 10 values", name="a
              entry("ch03.add_noise", points[1], points[1], "passed", None, "4 of 4 checks passed"),
              entry("ch04.posterior", 0.0, points[2], "not_attempted", None, "posterior in ch04_reverse.py is still the stub"),
              entry("ch04.mean", 0.0, 1.0, "failed", "grader_error", "please report this")]
-    return {"version": 1, "submission": {"name": name, "sha256": "0" * 64}, "score": sum(t["score"] for t in tasks),
+    return {"version": 1, "submission": {"name": name, "path": "/home/teacher/in/alice", "sha256": "0" * 64,
+                                         "paths": {"ch03_forward.py": "exercises/ch03_forward.py"}}, "score": sum(t["score"] for t in tasks),
             "max_score": sum(t["max_score"] for t in tasks), "tasks": tasks,
             "sandbox": {"level": "FULL", "active": ["rlimits"], "inactive": {"uid": "why"}}, "seed": 7,
             "versions": {"course": "0.1.0", "torch": "2.0", "python": "3.11"}, "seconds": 1.5, "notes": []}
@@ -64,18 +65,53 @@ def test_hostile_text_stays_text(format):
         assert "\r\n'=cmd," in text
 
 
-def test_students_do_not_see_the_seed():
-    for format in set(FORMATS) - {"native"}:
-        assert '"seed"' not in write(report(), format)
+@pytest.mark.parametrize("format", FORMATS)
+def test_every_format_says_how_to_repeat_the_run_and_what_was_odd(format):
+    text = write({**report(), "seed": 87654321, "notes": ["Ch03_Forward.py was taken for ch03_forward.py"]}, format)
+    assert "87654321" in text
+    assert "taken for ch03" in text.replace("&#95;", "_")
+    validate(text, format)
 
 
-def test_classroom_fifty_wants_whole_numbers():
+def test_students_do_not_see_paths_of_the_grader():
+    for format in set(FORMATS) - {"native", "csv"}:
+        assert "/home/teacher" not in write(report(), format)
+
+
+def test_github_keeps_ten_annotations_and_they_stand_at_the_code():
+    def failed(n, points):
+        return {"id": f"ch03.t{n}", "title": f"T{n}", "score": 0.0, "max_score": points, "status": "failed", "cause": "exception",
+                "feedback": f"t{n} raised ValueError: x, line {n + 1}: `y`"}
+
+    many = {**report(), "tasks": [failed(n, float(n + 1)) for n in range(30)], "score": 0.0, "max_score": 465.0}
+    lines = write(many, "github").split("\n")[:-1]
+    validate("\n".join(lines) + "\n", "github")
+    assert len(lines) == 10
+    assert lines[0] == "::notice title=Autograding complete::Points 0/465"
+    assert lines[3].startswith("::error file=exercises/ch03_forward.py,line=30,title=ch03.t29 T29 (0/30)::")
+    assert "24 more tasks failed" in lines[-1]
+    for format in ("github", "markdown"):
+        assert "### " not in write(report("see [x](http://evil) ![y](z) @all <b>"), format)
+    assert not set("[]<>@") & set(write(report("see [x](http://evil) @all <b>"), "markdown"))
+
+
+def test_classroom_fifty_wants_whole_numbers(monkeypatch):
     half = json.loads(write(report(), "classroom50"))
     assert (half["score"], half["max-score"]) == (300, 650)
     whole = json.loads(write(report(points=(2.0, 3.0, 1.0)), "classroom50"))
     assert (whole["score"], whole["max-score"]) == (3, 7)
+    assert [json.loads(write(report(), "classroom50"))["assignment_type"] for kind in ("team", "group", "club", "")
+            if not monkeypatch.setenv("ASSIGNMENT_TYPE", kind)] == ["group", "group", "group", "individual"]
     assert whole["tests"][1] == {"test-name": "ch03.add_noise A title, with: punctuation", "passed": True, "score": 3,
                                  "max-score": 3, "output": "passed: 4 of 4 checks passed"}
+
+
+def test_junit_is_what_jenkins_accepts():
+    xmlschema = pytest.importorskip("xmlschema")
+    schema = xmlschema.XMLSchema(Path(__file__).parent / "schemas" / "junit-10.xsd")          # of jenkinsci/xunit-plugin, MIT
+    schema.validate(write({**report(NASTY), "notes": [NASTY]}, "junit"))
+    with pytest.raises(xmlschema.XMLSchemaValidationError):
+        schema.validate(write(report(), "junit").replace("<testsuites ", '<testsuites skipped="1" '))
 
 
 def test_the_older_classroom_reporter():
@@ -98,7 +134,8 @@ def test_the_older_classroom_reporter():
     ("classroom50", '"max-score"', '"max_score"'), ("classroom50", "classroom50/result/v1", "classroom50/result/v2"),
     ("classroom50", '"score": 300', '"score": 300.5'), ("classroom50", "submit/3", "3"), ("classroom50", "05Z", "05"),
     ("classroom50", '"score": 300,\n   "max-score": 300', '"score": 301,\n   "max-score": 300'),
-    ("github", "::error", "\n::error"), ("github", "Points", "\x00Points\nx"), ("github", "%25", "%"),
+    ("github", "::error", "\n::error"), ("github", "Points", "\x00Points\nx"), ("github", "::error", "::notice title=x::y\n" * 10 + "::error"),
+    ("github", "::notice", "::notice title=x::y\n::notice"), ("markdown", "| task", "<b>| task"), ("html", "<main>", "<main><script>"), ("html", "</html>", ""), ("github", "%25", "%"),
     ("junit", 'failures="1"', 'failures="2"'), ("junit", "</testsuites>", ""), ("junit", 'classname="ch03"', ""),
     ("csv", "alice", "=alice"), ("csv", "alice,", "alice,,"), ("csv", "name,score", "score,name"),
 ])
