@@ -6,13 +6,13 @@
     undecided   none of these could be shown; the reason says what is in the way
     unreadable  the LaTeX could not be read; the position says where
 
-Nothing is ever accepted because it survived random tests. Statements with an index are proved for T = 2, 3, 4 at least, and
-for all T where the normal form allows it (see `_horizon`).
+Nothing is ever accepted because it survived random tests, and nothing is accepted, or refuted, that the kernel (kernel.py) has
+not confirmed from plain data: `Verdict.evidence`. What was found for some lengths T only is not accepted.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import lru_cache
 from itertools import product
@@ -20,13 +20,12 @@ from math import lcm
 
 import numpy as np
 
-from course.equations import explain
+from course.equations import certificates, evidence, explain, lower
 from course.equations.ground import INDEX_NAMES, Ground, Grounder, NotDecidable, OutOfRange, Var, shown
-from course.equations.proof import Bounds, Elemental, Form, Normaliser, plus
+from course.equations.proof import Bounds, Form, Normaliser, plus
 from course.equations.reader import ReadError, Reading, read
-from course.equations.settings import MAX_T, Model, Setting, settings
+from course.equations.settings import Model, Setting, settings
 from course.equations.tree import (
-    KL,
     Add,
     Apply,
     Big,
@@ -82,8 +81,9 @@ class Verdict:
 
     reading: canonical LaTeX of what was read; tree: the same as indented text. reason: one or two sentences.
     counterexample: printable, for refuted statements. repairs: (LaTeX, what changed), best first. position: (line, column)
-    of a reading error. assumptions: properties of the setting that the proof used. proved_for: "all T" or "T = 2, 3, 4"; empty
-    where no T occurs. certificate: what makes a bound true. notes: remarks of the reader.
+    of a reading error. assumptions: properties of the setting that the proof used. proved_for: "all T" or "all T from 3"; empty
+    where no T occurs. certificate: what makes a bound true. notes: remarks of the reader. evidence: plain data, for each relation
+    what kernel.check was given; for an accepted or refuted one the kernel has confirmed it.
     """
 
     kind: str
@@ -98,6 +98,7 @@ class Verdict:
     tree: str = ""
     notes: tuple[str, ...] = ()
     setting: str = ""
+    evidence: tuple[dict, ...] = field(default=(), compare=False, repr=False)
 
     @property
     def accepted(self) -> bool:
@@ -333,9 +334,19 @@ class Claim:
                 raise NotDecidable(f"more than {MAX_INSTANCES} combinations of free indices")
         return out
 
+    def data(self) -> dict:
+        """The claim as the kernel reads it; NotDecidable where it cannot be written for every T."""
+        return _data(self)
+
     def difference(self, i: Instance, forget: frozenset[str] = frozenset()) -> Form:
         n = _normaliser(self.setting, i.T, forget, i.extra)
         return plus(n.form(i.left), n.form(i.right), -1)
+
+
+@lru_cache(maxsize=256)
+def _data(c: Claim) -> dict:
+    relation = {":=": "=", "=:": "="}.get(c.relation, c.relation)
+    return lower.claim(c.setting, c.left, relation, c.right, c.free_indices(), c.conditions, c.joint, c.prior)
 
 
 def _number(node: Node, indices: dict[str, int], T: int) -> int | None:
@@ -374,46 +385,6 @@ def _holds(chain: Chain, indices: dict[str, int], T: int) -> bool:
         if not {"=": a == b, ">=": a >= b, "<=": a <= b, ">": a > b, "<": a < b, "!=": a != b}.get(rel, True):
             return False
     return True
-
-
-def _horizon(claim: Claim) -> int | None:
-    """A length H such that the claim holds for all T if it holds for T = 2 ... H; None if there is none to be had.
-
-    In normal form a coefficient belongs to a place in the chain. Indices in the statement are constants up to L, T minus
-    at most R, or running indices shifted by at most w, so coefficients can change only at places up to L + w from the left and
-    R + w from the right and are constant between. At T = L + R + 2w + 2 every place of every longer chain has a twin. A free
-    index is one more such landmark, w to either side, so that two stretches between landmarks must be seen.
-    """
-    L, R, w = 1, 0, 0
-    depth = 0
-
-    def go(node: Node, inside: int) -> None:
-        nonlocal L, R, w, depth
-        if isinstance(node, Index):
-            if not node.var:
-                L = max(L, node.shift)
-            elif node.var == "T":
-                R = max(R, abs(node.shift))
-            else:
-                w = max(w, abs(node.shift))
-        if isinstance(node, Big):
-            inside += 1
-            depth = max(depth, inside)
-        for child in children(node):
-            go(child, inside)
-
-    for side in (claim.left, claim.right):
-        go(side, 0)
-        if any(isinstance(n, Sym) and n.name in {k.partition("_")[0] for k in claim.setting.definitions} for n in walk(side)):
-            w = max(w, 1)
-            for meaning in claim.setting.definitions.values():
-                go(meaning, depth)
-    for chain in claim.conditions:
-        for n in walk(chain):
-            if isinstance(n, Num):
-                L = max(L, int(abs(n.value)))
-    horizon = max(4, L + R + 2 * w + 2) + (2 * w + 2) * len(claim.free_indices())
-    return horizon if depth <= 1 and horizon <= MAX_T - 2 and len(claim.free_indices()) <= 1 else None
 
 
 @lru_cache(maxsize=1024)
@@ -539,7 +510,7 @@ def _reading(claim: Claim, explaining: bool, search: bool = True) -> tuple[Verdi
     if not open_:
         if relation in (">", "<"):
             return _strict_equal(claim, instances[0], lints), flags
-        verdict = _proved(claim, "identity", instances, notes, explaining)
+        verdict = _proved(claim, evidence.same(claim.data()), instances, notes, explaining)
         if relation != "=" and verdict.accepted:
             verdict = replace(verdict, reason="both sides are even equal")
         return _with_lints(verdict, lints, extra_note), flags
@@ -548,7 +519,8 @@ def _reading(claim: Claim, explaining: bool, search: bool = True) -> tuple[Verdi
     if relation == "=":
         exponential = any(isinstance(n, Func) and n.name == "exp" for side in (claim.left, claim.right) for n in walk(side))
         if exponential and _positive(claim.left) and _positive(claim.right):
-            return decide(replace(claim, left=_log(claim.left), right=_log(claim.right)), explaining), flags
+            logs = decide(replace(claim, left=_log(claim.left), right=_log(claim.right)), explaining)
+            return _from_logarithms(claim, logs), flags
         for i in open_:
             cex = _refute(claim, i, "=", lints, thorough=False)
             if cex:
@@ -563,10 +535,10 @@ def _reading(claim: Claim, explaining: bool, search: bool = True) -> tuple[Verdi
         cex = _refute(claim, i, weak, lints, thorough=False)
         if cex:
             return _refuted(claim, i, cex, lints, extra_note, explaining), flags
-    found = _bounded(claim, weak, open_, instances)
+    found = _bounded(claim, weak, open_)
     if found is None and _positive(claim.left) and _positive(claim.right):
         logs = replace(claim, left=_log(claim.left), relation=weak, right=_log(claim.right))
-        verdict = decide(logs, explaining, False)
+        verdict = _from_logarithms(claim, decide(logs, explaining, False))
         if verdict.accepted and relation == weak:
             return replace(verdict, certificate=f"for the logarithms of both sides, {verdict.certificate}"), flags
     if found is None:
@@ -579,13 +551,23 @@ def _reading(claim: Claim, explaining: bool, search: bool = True) -> tuple[Verdi
             reason="no certificate was found for the inequality, and no counterexample",
             notes=notes,
         ), flags
-    certificate, proved_for = found
+    certificate, proof = found
     if relation in (">", "<") and not search:
         return Verdict("undecided"), flags
     if relation in (">", "<"):
         return _strict(claim, open_[0], lints, certificate), flags
-    verdict = _proved(claim, "bound", instances, notes, explaining, proved_for, certificate)
+    verdict = _proved(claim, proof, instances, notes, explaining, certificate)
     return _with_lints(verdict, lints, extra_note), flags
+
+
+def _from_logarithms(claim: Claim, logs: Verdict) -> Verdict:
+    """The verdict on positive sides out of that on their logarithms, re-checked as such."""
+    if not logs.accepted:
+        return logs
+    found = evidence.of_logarithms(claim.data(), logs.evidence[0])
+    if evidence.earned(found) is None:
+        return Verdict("undecided", reason=evidence.refusal(found), notes=logs.notes)
+    return replace(logs, evidence=(found,))
 
 
 def setting_observed(setting: Setting) -> bool:
@@ -620,33 +602,28 @@ def _refute(
     return r.exact(weights) if weights is not None else None
 
 
-def _proved(
-    claim: Claim,
-    kind: str,
-    instances: list[Instance],
-    notes: tuple,
-    explaining: bool,
-    proved_for: str | None = None,
-    certificate: str = "",
-) -> Verdict:
-    setting = claim.setting
-    if proved_for is None:
-        proved_for = ""
-        if setting.indexed:
-            horizon = None if any(i.index_value for i in instances) else _horizon(claim)
-            lengths = sorted({i.T for i in instances})
-            proved_for = "T = " + ", ".join(map(str, lengths))
-            if horizon is not None:
-                more = [j for T in range(5, horizon + 1) for j in claim.instances(T)]
-                if all(not claim.difference(j) for j in more):
-                    proved_for = "all T" if lengths[0] == 2 else f"all T from {lengths[0]}"
-    if setting.indexed and not proved_for.startswith("all T") and proved_for:
-        return _only_computed(claim, instances, proved_for, notes, explaining)
+def _proved(claim: Claim, found: dict, instances: list[Instance], notes: tuple, explaining: bool, certificate: str = "") -> Verdict:
+    """The verdict that this evidence earns: the kernel says the kind and the extent. Nothing else makes an accepted verdict."""
+    known = evidence.earned(found)
+    if known is None:
+        lengths = sorted({i.T for i in instances})
+        if claim.setting.indexed:
+            return _only_computed(claim, instances, "T = " + ", ".join(map(str, lengths)), notes, explaining)
+        return Verdict("undecided", reason=f"a proof was found, but the kernel rejects it: {evidence.refusal(found)}", notes=notes)
+    kind, extent = known
     assumptions = _assumptions(claim, kind, instances) if explaining else ()
-    reason = ""
-    if kind == "identity":
-        reason = "both sides have the same normal form"
-    return Verdict(kind, reason=reason, assumptions=assumptions, proved_for=proved_for, certificate=certificate, notes=notes)
+    reason = "both sides have the same normal form" if kind == "identity" else ""
+    start = extent.removeprefix("every T >= ")
+    proved_for = "" if not extent else "all T" if start == "2" else f"all T from {start}"
+    return Verdict(
+        kind,
+        reason=reason,
+        assumptions=assumptions,
+        proved_for=proved_for,
+        certificate=certificate,
+        notes=notes,
+        evidence=(found,),
+    )
 
 
 def _only_computed(claim: Claim, instances: list[Instance], lengths: str, notes: tuple, explaining: bool) -> Verdict:
@@ -705,10 +682,28 @@ def _refuted(claim: Claim, i: Instance, cex: Counterexample, lints: tuple, extra
         reasons += explain.ratio(model, _normaliser(claim.setting, i.T, extra=i.extra), i)
     if claim.setting.indexed and i.T > 2 and not reasons:
         reasons.append(f"it holds for T = 2 but not for T = {i.T}")
+    confirmed = _confirmed(claim, i, cex)
+    if confirmed is None and not lints and not extra_note:
+        return Verdict("undecided", reason="a counterexample was found, but the kernel does not confirm it")
     repairs: tuple = ()
     if explaining:
         repairs = tuple(explain.repairs(claim, decide))
-    return Verdict("refuted", reason="; ".join(reasons) or "it fails in the model shown", counterexample=cex, repairs=repairs)
+    return Verdict(
+        "refuted",
+        reason="; ".join(reasons) or "it fails in the model shown",
+        counterexample=cex,
+        repairs=repairs,
+        evidence=(confirmed,) if confirmed else (),
+    )
+
+
+def _confirmed(claim: Claim, i: Instance, cex: Counterexample) -> dict | None:
+    """The world of a counterexample as evidence, if the kernel's own evaluator finds the claim false there too."""
+    try:
+        found = evidence.in_world(claim.data(), {"T": i.T, "index": dict(i.indices), **(cex.data or {})})
+    except NotDecidable:
+        return None
+    return found if evidence.earned(found) else None
 
 
 # --------------------------------------------------------------------------------------------------------- bounds
@@ -718,154 +713,48 @@ def _signed(form: Form, relation: str) -> Form:
     return dict(form) if relation == ">=" else {k: -v for k, v in form.items()}
 
 
-def _bounded(
-    claim: Claim, relation: str, open_: list[Instance], instances: list[Instance]
-) -> tuple[str, str] | None:
-    """(certificate, proved for) if the inequality has a certificate at every length, else None."""
-    setting = claim.setting
-    general_tried = False
+def _bounded(claim: Claim, relation: str, open_: list[Instance]) -> tuple[str, dict] | None:
+    """(certificate, evidence) if the inequality has a certificate at the lengths tried, else None. The evidence speaks of every
+    length if one of the ways to write it so convinces the kernel; else it does not, and earns nothing."""
+    setting, names = claim.setting, claim.free_indices()
+    data = {**claim.data(), "rule": "gibbs"}
+    data["claim"] = [data["claim"][0], relation, data["claim"][2]]
     texts: dict[str, None] = {}
-    single = not claim.free_indices()
-    for i in sorted(open_, key=lambda i: (i.T != 3, i.T)):
+    for i in sorted(open_, key=lambda i: (i.T != 3, i.T, i.indices.get("t") != 2)):
         n = _normaliser(setting, i.T, extra=i.extra)
         proof = Bounds(n).prove(_signed(i.form or {}, relation))
         if proof is None:
             return None
-        if setting.indexed and single and not general_tried and i.T == 3:
-            general_tried = True
-            general = _general(claim, relation, proof, i)
-            if general:
-                return general
-        where = f"T = {i.T}" + (f", {i.at}" if i.at else "") if setting.indexed else ""
         gap = " + ".join(("" if c == 1 else f"{c} ") + e.text() for c, e in proof)
-        texts[f"{where}: {gap}" if where else gap] = None
-    lengths = sorted({i.T for i in instances})
-    body = "; ".join(list(texts)[:4])
-    if setting.indexed and _gibbs(*((claim.left, claim.right) if relation == ">=" else (claim.right, claim.left))):
-        return "the larger side is made of KL divergences, none of which is ever negative (Gibbs)", "all T"
-    return (
-        f"the gap is {body}" if not setting.indexed else f"the gap is, for {body}",
-        "T = " + ", ".join(map(str, lengths)) if setting.indexed else "",
-    )
-
-
-def _gibbs(large: Node, small: Node) -> bool:
-    """Is the inequality seen to hold by form alone: sums and averages of KL divergences above, 0 below?"""
-    match large:
-        case KL():
-            return small == Num(Fraction(0))
-        case Expect(_, body) | Big("sum", _, _, _, body):
-            return _gibbs(body, small)
-        case Add(terms):
-            return all(_gibbs(t, small) for t in terms)
-    return False
-
-
-def _general(claim: Claim, relation: str, proof: list[tuple[Fraction, Elemental]], i: Instance) -> tuple[str, str] | None:
-    """A certificate found for T = 3, rewritten with T in place of 3 and checked at every length up to the horizon."""
-    horizon = _horizon(claim)
-    if horizon is None or i.index_value or len(proof) > 3 or any(e.jensen for _, e in proof):
-        return None
-    setting = claim.setting
-    more = [j for T in range(2, horizon + 1) for j in claim.instances(T)]
-
-    def stretch(vs: frozenset[Var], T: int, start: int) -> frozenset[Var]:
-        """The same set for length T: a run of two or more up to 3 becomes one up to T, 3 alone becomes T."""
-        out: set[Var] = set()
-        for base in {v[0] for v in vs}:
-            mine = {v[1]: v for v in vs if v[0] == base}
-            tag = next(iter(mine.values()))[2]
-            if -1 in mine:
-                out.add((base, -1, tag))
-                continue
-            for k in mine:
-                if k < 2 or (k == 2 and start == 1):
-                    out.add((base, k, tag))
-            if 2 in mine and start == 0:  # 2 is T - 1 or part of a run
-                if 3 in mine or 1 in mine or 0 in mine:
-                    out |= {(base, k, tag) for k in range(2 if (1 in mine or 0 in mine or 3 in mine) else T - 1, T)}
-                else:
-                    out.add((base, T - 1, tag))
-            if 3 in mine:
-                out.add((base, T, tag))
-        return frozenset(v for v in out if v[1] <= T)
-
-    for start in (0, 1):
-        good = True
-        for j in more:
-            n = _normaliser(setting, j.T, extra=j.extra)
-            b = Bounds(n)
-            total: Form = {}
-            for c, e in proof:
-                a, bb, given, cc = (stretch(x, j.T, start) for x in (e.a, e.b, e.given, e.c))
-                law = (e.letter, given)
-                hidden = frozenset((*s, "!") for s in n.model.slots if s not in {v[:2] for v in given})
-                form: Form = {}
-                if a and not {v[:2] for v in a} & {v[:2] for v in (bb | given | cc)}:
-                    b.expected(law, hidden, n.density(e.letter, a, bb | given), form, 1)
-                    b.expected(law, hidden, n.density(e.other, a, cc), form, -1)
-                total = plus(total, form, c)
-            if total != _signed(claim.difference(j), relation):
-                good = False
-                break
-        if good:
-            text = " + ".join(("" if c == 1 else f"{c} ") + _general_text(e, start) for c, e in proof)
-            return f"the gap is {text}", "all T"
-    return None
-
-
-def _general_text(e: Elemental, start: int) -> str:
-    def names(vs: frozenset[Var]) -> str:
-        out = []
-        for base in sorted({v[0] for v in vs}):
-            ks = sorted(v[1] for v in vs if v[0] == base)
-            if ks == [-1]:
-                out.append(base)
-            elif len(ks) > 1 and ks == list(range(ks[0], ks[-1] + 1)) and ks[-1] >= 2 and (ks[-1] == 3 or start == 0):
-                out.append(f"{base}_{{{ks[0]}:{'T' if ks[-1] == 3 else 'T-1'}}}")
-            else:
-                out += [f"{base}_{'T' if k == 3 else '{T-1}' if k == 2 and start == 0 else k}" for k in ks]
-        return ", ".join(out)
-
-    def density(letter: str, args: frozenset[Var], given: frozenset[Var]) -> str:
-        return f"{letter}({names(args)}" + (f"|{names(given)}" if given else "") + ")"
-
-    kl = f"KL({density(e.letter, e.a, e.b | e.given)} || {density(e.other, e.a, e.c)})"
-    return f"E_{density(e.letter, e.b, e.given)}[{kl}]" if e.b else kl
+        if not setting.indexed:
+            return f"the gap is {gap}", evidence.gibbs(data, certificates.pieces_at(proof))
+        apart = frozenset(s for s in n.model.seen if s[1] <= 0)
+        for pieces in certificates.general(proof, i.T, apart, {k: i.indices[k] for k in names}):
+            found = evidence.gibbs(data, pieces)
+            if evidence.earned(found):
+                return f"the gap is {certificates.shown(pieces)}", found
+        texts[f"T = {i.T}" + (f", {i.at}" if i.at else "") + f": {gap}"] = None
+    return f"the gap is, for {'; '.join(list(texts)[:4])}", {**data, "rule": "none: found for some T only"}
 
 
 def _strict_equal(claim: Claim, i: Instance, lints: tuple) -> Verdict:
     model = _model(claim.setting, i.T, extra=i.extra)
     r = Refuter(model, i.left, i.right, i.free, claim.relation, i.at)
     weights = random_weights(model, 2, 1, np.random.default_rng(0), (1, 2, 3))
+    found = {**claim.data(), "rule": "equal", "like": {}}
     return Verdict(
-        "refuted",
+        "refuted" if evidence.earned(found) else "undecided",
         reason="; ".join([*lints, "both sides are always equal, so the strict inequality never holds"]),
         counterexample=r.exact(weights, strict_fails=True),
+        evidence=(found,),
     )
-
-
-def _swap_letter(g: Ground) -> Ground:
-    if g[0] == "d":
-        return ("d", "p", g[2], g[3])
-    return tuple(
-        _swap_letter(x)
-        if isinstance(x, tuple) and x and isinstance(x[0], str) and x[0] in _KINDS
-        else tuple(_swap_letter(y) for y in x)
-        if g[0] in ("add", "mul") and isinstance(x, tuple)
-        else x
-        for x in g
-    )
-
-
-_KINDS = {"num", "d", "add", "mul", "div", "pow", "log", "exp", "sum"}
 
 
 def _strict(claim: Claim, i: Instance, lints: tuple, certificate: str) -> Verdict:
     """A strict inequality whose weak form is proved: it fails if both sides are equal where q is p."""
     model = _model(claim.setting, i.T, extra=i.extra)
-    n = _normaliser(claim.setting, i.T, extra=i.extra)
-    if plus(n.form(_swap_letter(i.left)), n.form(_swap_letter(i.right)), -1):
+    found = {**claim.data(), "rule": "equal", "like": {letter: "p" for letter in model.letters if letter != "p"}}
+    if not evidence.earned(found):
         return Verdict(
             "undecided",
             reason="the inequality without strictness is proved; whether equality can occur was not decided",
@@ -888,6 +777,7 @@ def _strict(claim: Claim, i: Instance, lints: tuple, certificate: str) -> Verdic
             [*lints, "equality occurs (for instance where q is the posterior of p), so the inequality is not strict"]
         ),
         counterexample=r.exact(weights, strict_fails=True),
+        evidence=(found,),
     )
 
 

@@ -14,6 +14,7 @@ inequalities", 1997; here with two laws instead of one.)
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cache
 from itertools import combinations, permutations, product
@@ -348,6 +349,20 @@ def _primes(c: Fraction) -> dict[int, int]:
 # ------------------------------------------------------------------------------------------------------------ bounds
 
 
+@dataclass(frozen=True)
+class Piece:
+    """GIBBS(over, law, weight) = sum_V l (log l - log w) + log sum_V w, averaged over `outer`. A law or weight is a tuple of
+    (letter, args, given, exponent)."""
+
+    outer: tuple[tuple[frozenset[Var], tuple], ...]
+    over: frozenset[Var]
+    law: tuple
+    weight: tuple
+
+    def averaged(self, over: frozenset[Var], law: tuple) -> Piece:
+        return replace(self, outer=((over, law), *self.outer))
+
+
 class Elemental:
     """A quantity that is never negative: E KL(law(A | B, given) || other(A | C)), or what `jensen` says in words."""
 
@@ -361,6 +376,7 @@ class Elemental:
         other: str,
         c: frozenset[Var],
         jensen: str = "",
+        made: Piece | None = None,
     ):
         self.form, self.letter, self.a, self.b, self.given, self.other, self.c, self.jensen = (
             form,
@@ -372,10 +388,20 @@ class Elemental:
             c,
             jensen,
         )
+        self.made = made
 
-    def named(self, text: str) -> Elemental:
+    @property
+    def piece(self) -> Piece:
+        """The same as the kernel's inequality."""
+        if self.made:
+            return self.made
+        outer = ((self.b, ((self.letter, self.b, self.given, 1),)),) if self.b else ()
+        law = ((self.letter, self.a, self.b | self.given, 1),)
+        return Piece(outer, self.a, law, ((self.other, self.a, self.c, 1),))
+
+    def named(self, text: str, made: Piece | None = None) -> Elemental:
         """The same, under another description."""
-        return Elemental(self.form, self.letter, self.a, self.b, self.given, self.other, self.c, text)
+        return Elemental(self.form, self.letter, self.a, self.b, self.given, self.other, self.c, text, made or self.made)
 
     def text(self) -> str:
         if self.jensen:
@@ -522,6 +548,7 @@ class Bounds:
                                 letter,
                                 frozenset(),
                                 f"Jensen gap of log E over {letter}({names}{'|' + cond if cond else ''})",
+                                Piece((), bound, ((letter, bound, given, 1),), _powers(mono)),
                             )
                         )
         return out
@@ -550,7 +577,11 @@ class Bounds:
                     found = self.combined(inside, self.elementals(inside))
                     if found:
                         over = f"the average over {letter}({', '.join(map(shown, sorted(slots)))}) of "
-                        return [(c, e.named(over + e.text().replace("#each", ""))) for c, e in found]
+                        each = frozenset((*v, "#each") for v in slots)
+                        average = ((letter, each, frozenset(), 1),)
+                        return [
+                            (c, e.named(over + e.text().replace("#each", ""), e.piece.averaged(each, average))) for c, e in found
+                        ]
         return None
 
     def mixed(self, target: Form) -> list[Elemental]:
@@ -568,7 +599,8 @@ class Bounds:
                 names = ", ".join(shown(v) for v in sorted(bound))
                 text = f"KL(the law averaged over || {other}({names}))"
                 if form:
-                    out.append(Elemental(form, other, bound, frozenset(), frozenset(), other, frozenset(), text))
+                    made = Piece((), bound, _powers(mono), ((other, bound, frozenset(), 1),))
+                    out.append(Elemental(form, other, bound, frozenset(), frozenset(), other, frozenset(), text, made))
         return out
 
     def combined(self, target: Form, elementals: list[Elemental]) -> list[tuple[Fraction, Elemental]] | None:
@@ -608,6 +640,11 @@ class Bounds:
         for c, e in out:
             total = plus(total, e.form, c)
         return out if total == target and all(c >= 0 for c, _ in out) else None
+
+
+def _powers(mono: frozenset) -> tuple:
+    """A product of marginals as (letter, args, given, exponent)."""
+    return tuple((f[1], f[2], frozenset(), e) for f, e in sorted(mono, key=order))
 
 
 def nonnegative(matrix: np.ndarray, right: np.ndarray) -> np.ndarray | None:

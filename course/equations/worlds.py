@@ -8,7 +8,7 @@ digits, where the logarithm of decimal.Decimal is correctly rounded: a differenc
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal, localcontext
 from fractions import Fraction
 from itertools import product
@@ -342,6 +342,7 @@ class Counterexample:
     right: str
     relation: str
     T: int | None = None
+    data: dict | None = field(default=None, compare=False, repr=False)  # the world, as kernel.World reads it
 
     def __str__(self) -> str:
         where = ", ".join(x for x in ((f"T = {self.T}" if self.T else ""), self.at) if x)
@@ -513,4 +514,21 @@ class Refuter:
             str(b),
             symbol,
             self.model.T if self.model.setting.indexed else None,
+            world_data(world, fixed),
         )
+
+
+def world_data(world: World, fixed: dict[Var, int]) -> dict:
+    """A world of fractions as the kernel reads it."""
+    model = world.model
+    return {
+        "sizes": [[s[0], s[1], world.sizes[s], str(world.widths.get(s, 1))] for s in model.slots],
+        "tables": {
+            letter: [
+                [list(slot), [list(u) for u in parents], [str(x) for x in world.table(letter, slot).reshape(-1)]]
+                for slot, parents in model.parents[letter].items()
+            ]
+            for letter in model.letters
+        },
+        "at": [[v[0], v[1], v[2], n] for v, n in fixed.items()],
+    }

@@ -111,12 +111,11 @@ def test_a_limit_one_step_off_is_found():
         assert judge(DOWN.replace(r"\prod_{t=2}^T", wrong), "hvae").kind == "refuted"
 
 
-def test_an_index_used_as_a_number_is_not_claimed_for_all_lengths():
-    v = judge(r"\sum_{t=1}^T \log p(x) = T \log p(x)", "hvae")
-    assert v.kind == "undecided"
-    assert "that it holds for every T was not proved" in v.reason
+def test_an_index_used_as_a_number_is_a_polynomial_in_T():
+    """Coefficients are polynomials in T of a known degree: enough lengths prove them, and a false one falls."""
+    assert judge(r"\sum_{t=1}^T \log p(x) = T \log p(x)", "hvae").proved_for == "all T"
+    assert judge(r"\sum_{t=1}^T t \log p(x) = \frac{T(T+1)}{2} \log p(x)", "hvae").proved_for == "all T"
     assert judge(r"\sum_{t=1}^T \log p(x) = 3 \log p(x)", "hvae").kind == "refuted"
-    assert judge(r"\sum_{t=1}^T t \log p(x) = \frac{T(T+1)}{2} \log p(x)", "hvae").kind == "undecided"
 
 
 @pytest.mark.parametrize(

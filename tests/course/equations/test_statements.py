@@ -1217,18 +1217,4 @@ def test_verdict(c):
     if c.kind == "refuted":
         assert verdict.counterexample is not None
     elif c.setting != "vae":
-        assert verdict.proved_for in ("all T", "all T from 3", "T = 2, 3, 4", "T = 3, 4"), verdict.proved_for
-
-
-@pytest.mark.parametrize("c", [c for c in CASES if c.kind == "identity" and c.setting != "vae"], ids=lambda c: c.latex[:60])
-def test_all_lengths_means_longer_ones_too(c):
-    from course.equations import read, settings
-    from course.equations.judging import Claim, _horizon
-
-    if not judge(c.latex, c.setting).proved_for.startswith("all T"):
-        return
-    chains = read(c.latex).chains
-    claim = Claim(settings[c.setting], chains[0].terms[0], "=", chains[0].terms[1], chains[1:])
-    for T in (_horizon(claim) + 1, _horizon(claim) + 2):
-        for instance in claim.instances(T):
-            assert not claim.difference(instance)
+        assert verdict.proved_for in ("all T", "all T from 3"), verdict.proved_for
