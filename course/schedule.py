@@ -124,7 +124,7 @@ class NoiseSchedule:
             raise ValueError(f"betas are variances and must lie in [0, 1]; got {betas.min().item()} to {betas.max().item()}")
         if self.timestep_spacing not in (None, *SPACINGS):
             raise ValueError(f"timestep_spacing is {self.timestep_spacing!r}; choose one of {', '.join(SPACINGS)}")
-        # float32 on purpose: the networks were trained with float32 tables, and float64 moves sigma by 1e-5.
+        # float32 on purpose: diffusers accumulates its table in float32, and float64 would move sigma by 1e-5.
         alphas_cumprod = torch.cumprod(1 - betas, 0)
         alpha_bar = torch.where(alphas_cumprod > 0, alphas_cumprod, ALPHA_BAR_FLOOR)
         object.__setattr__(self, "betas", betas)

@@ -141,6 +141,29 @@ def bootstrap(statistic: Callable[..., float], *samples: Array, repeats: int = 2
     return Interval(value, float(low), float(high))
 
 
+def paired_interval(differences: Sequence[float] | Array, prompts: Sequence[object], repeats: int = 2000, seed: int = 0) -> Interval:
+    """The mean of paired differences of measures in [0, 1] with its 95% interval: the bootstrap, in which whole prompts are drawn again.
+
+    Pictures with one prompt share what is hard about it, so two of them tell less than two prompts would. Where all differences are
+    the same the bootstrap has width 0 and says nothing. Then at most Wilson's upper end of all prompts would differ, none of those seen
+    having done so: by anything that a share can (-1, 0, 1), or, of another measure, by as much again.
+    """
+    values, names = np.asarray(differences, dtype=np.float64), list(dict.fromkeys(prompts))
+    if len(values) == 0 or len(values) != len(prompts) or not np.isfinite(values).all():
+        raise ValueError(f"{len(values)} differences for {len(prompts)} prompts: one finite number for each is needed, at least one")
+    member = np.array([names.index(prompt) for prompt in prompts])
+    sums, counts = np.bincount(member, values), np.bincount(member)                       # (P,) each
+    picks = np.random.default_rng(seed).integers(len(names), size=(repeats, len(names)))  # (repeats, P)
+    draws = sums[picks].sum(1) / counts[picks].sum(1)
+    mean = float(values.mean())
+    low, high = (float(end) for end in np.quantile(draws, [0.025, 0.975]))
+    if np.ptp(draws) < 1e-12:
+        unseen = wilson(0, len(names)).high
+        down, up = (1 + mean, 1 - mean) if mean in (-1, 0, 1) else (abs(mean), abs(mean))
+        low, high = mean - unseen * down, mean + unseen * up
+    return Interval(mean, low, high)
+
+
 def mean_interval(values: Sequence[float] | Array, z: float = 1.96) -> Interval:
     """The mean with its normal 95% interval."""
     values = np.asarray(values, dtype=np.float64)

@@ -27,7 +27,7 @@ from course.lab.metrics import (
     diversity,
     frechet_distance,
     kernel_distance,
-    mean_interval,
+    paired_interval,
     saturation,
     sharpness,
     wilson,
@@ -188,14 +188,15 @@ def _real_features(judge: Callable[..., Any], prompts: Sequence[str], seed: int,
 
 
 def paired(a: Pictures, b: Pictures, value: Callable[[Pictures], np.ndarray]) -> Interval:
-    """Mean of value(a) - value(b) over the prompts and seeds both have, with its interval: the same noise on both sides."""
+    """Mean of value(a) - value(b), measures in [0, 1], over the prompts and seeds both have: the same noise on both sides. Its interval
+    draws whole prompts again."""
     index = {pair: i for i, pair in enumerate(b.pairs)}
     common = [(i, index[pair]) for i, pair in enumerate(a.pairs) if pair in index]
     if not common:
         raise ValueError(f"{a.setting.label()} and {b.setting.label()} have no prompt and seed in common")
     mine, theirs = map(list, zip(*common, strict=True))
     difference = value(a)[mine].astype(float) - value(b)[theirs].astype(float)
-    return bootstrap(np.mean, difference) if len(difference) > 1 else mean_interval(difference)
+    return paired_interval(difference, [a.pairs[i][0] for i in mine])
 
 
 def verdict(difference: Interval, claimed: float = 1) -> str:
@@ -207,9 +208,10 @@ def verdict(difference: Interval, claimed: float = 1) -> str:
 def pixels_apart(a: Pictures, b: Pictures) -> Interval:
     """Mean absolute difference of two settings' pictures with the same prompt and seed, in levels of 0 to 255."""
     index = {pair: i for i, pair in enumerate(b.pairs)}
-    apart = [np.abs(np.asarray(_open(a.files[i]), float) - np.asarray(_open(b.files[index[pair]]), float)).mean()
-             for i, pair in enumerate(a.pairs) if pair in index]
-    return mean_interval(apart)
+    common = [pair for pair in a.pairs if pair in index]
+    apart = [np.abs(np.asarray(_open(a.files[a.pairs.index(pair)]), float) - np.asarray(_open(b.files[index[pair]]), float)).mean() / 255
+             for pair in common]
+    return Interval(*(max(255 * end, 0.0) for end in paired_interval(apart, [prompt for prompt, _ in common])))
 
 
 def best(results: Results) -> tuple[Pictures, list[Pictures]] | None:
@@ -288,9 +290,17 @@ def _pndm(results: Results) -> tuple[str, str] | None:
         return None
     worse = paired(rival, pndm, lambda p: p.measures["everything"])
     said = verdict(worse)
-    distances = f"; Fréchet distance {results.distances[pndm.setting]:.2f} against {results.distances[rival.setting]:.2f}" \
-        if pndm.setting in results.distances and rival.setting in results.distances else ""
-    return said, f"{rival.setting.sampler} minus pndm in right pictures: {worse}{distances}"
+    return said, f"{rival.setting.sampler} minus pndm in right pictures: {worse}{_distances(results, pndm, rival)}"
+
+
+def _distances(results: Results, first: Pictures, second: Pictures) -> str:
+    """The Fréchet distances of two settings in words: with the number of pictures, intervals, and what real pictures would have."""
+    if first.setting not in results.distances or second.setting not in results.distances:
+        return ""
+    reference = results.reference
+    ends = [bootstrap(lambda f: frechet_distance(f, reference), p.features, repeats=100, centred=True) for p in (first, second)]    # type: ignore[arg-type]
+    return (f"; Fréchet distance of {len(first.pairs)} pictures {ends[0].value:.0f} ({ends[0].low:.0f} to {ends[0].high:.0f}) against "
+            f"{ends[1].value:.0f} ({ends[1].low:.0f} to {ends[1].high:.0f}), where as many real scenes have {results.floor:.0f}")
 
 
 def _little_guidance(results: Results) -> tuple[str, str] | None:

@@ -34,13 +34,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from course.lab.metrics import Interval, bootstrap
+from course.lab.metrics import Interval, paired_interval
 from course.lab.sweep import Setting, check, read_rows, setting_of
 
 ABOUT = ("sampler", "steps", "guidance")
 MEASURES = ("right", "saturation", "sharpness", "clipped")
 COLUMNS = ("sampler", "steps", "guidance", "prompt", "seed", *MEASURES, "thumbnail")
-FEWEST, MOST = 12, 24  # pairs of pictures that a claim needs, and that are cited
+FEWEST, MOST = 12, 24  # prompts that a claim needs; pairs of pictures that are cited
 LONGEST = 4000         # characters of claims; TOML of hostile length takes minutes to read
 MOST_STEPS = 100       # nobody's claim needs more, and every cited row may be rendered again
 
@@ -221,9 +221,10 @@ def cite(folder: str | os.PathLike[str], file: str | os.PathLike[str] = "exercis
     seeds = list(dict.fromkeys(seed for _, seed in order))[:MOST]
     prompts = [prompt for prompt in dict.fromkeys(prompt for prompt, _ in order)
                if all((prompt, seed) in rows for seed in seeds for rows in pictures.values())][:MOST // len(seeds)]
-    if len(prompts) * len(seeds) < FEWEST:
+    if len(prompts) < FEWEST:
         raise ValueError(f"{folder} has {len(prompts)} prompts with the same {len(seeds)} seeds in all settings of the claims, and "
-                         f"{FEWEST} pictures of each setting are needed; sweep all of them with the same --scenes 12")
+                         f"{FEWEST} prompts are needed, in {MOST} pictures of a setting at most; sweep all settings with the same "
+                         "--scenes 12 and two seeds or one")
     lines = io.StringIO()
     writer = csv.writer(lines, lineterminator="\n")
     writer.writerow(COLUMNS)
@@ -247,7 +248,7 @@ def cite(folder: str | os.PathLike[str], file: str | os.PathLike[str] = "exercis
 def differences(claim: Claim, rows: Sequence[Cited]) -> dict[tuple[str, int], float]:
     """Better minus worse for each (prompt, seed).
 
-    Raises ValueError unless both sides have the same prompts and seeds, every prompt with every seed, FEWEST at least.
+    Raises ValueError unless both sides have the same prompts and seeds, every prompt with every seed, FEWEST prompts at least.
     """
     where, sides = f"[{claim.about}]", []
     for setting in (claim.better, claim.worse):
@@ -264,16 +265,16 @@ def differences(claim: Claim, rows: Sequence[Cited]) -> dict[tuple[str, int], fl
     if missing := sorted(set(itertools.product(prompts, seeds)) - better.keys()):
         raise ValueError(f"{where} rests on chosen pictures: {missing[0][0]!r} is cited without seed {missing[0][1]}, which other "
                          "prompts have. Every prompt needs every seed")
-    if len(better) < FEWEST:
-        raise ValueError(f"{where} rests on {len(better)} pairs of pictures with the same prompt and seed; it needs at least "
-                         f"{FEWEST}. Sweep more scenes, then `course lab cite DIR`")
+    if len(prompts) < FEWEST:
+        raise ValueError(f"{where} rests on {len(prompts)} prompt{'s' * (len(prompts) != 1)}; it needs at least {FEWEST}: more seeds of "
+                         "one prompt say little about others. Sweep more scenes, then `course lab cite DIR`")
     return {pair: better[pair] - worse[pair] for pair in sorted(better)}
 
 
 def difference(claim: Claim, rows: Sequence[Cited]) -> tuple[Interval, int]:
-    """What the rows show: the mean of better minus worse with its 95% interval, and over how many pairs."""
-    values = np.array(list(differences(claim, rows).values()))
-    return bootstrap(np.mean, values, repeats=2000), len(values)
+    """What the rows show: the mean of better minus worse with its 95% interval, over prompts, and over how many pairs."""
+    found = differences(claim, rows)
+    return paired_interval(list(found.values()), [prompt for prompt, _ in found]), len(found)
 
 
 def fault(claim: Claim, rows: Sequence[Cited]) -> str | None:
@@ -290,7 +291,7 @@ def fault(claim: Claim, rows: Sequence[Cited]) -> str | None:
     if not low <= seen.value <= high:
         return f"{what}. That is outside {stated}"
     if low > seen.low + width / 10 or high < seen.high - width / 10:
-        return f"{what}. This is wider than {stated}: you claim to know more than these rows show"
+        return f"{what}. This reaches beyond {stated}: you claim to know more than these rows show"
     if high - low > 4 * max(width, 0.1 if claim.measure == "right" else 0.03):
         return f"{what}. Then {stated}, is so wide that it says nothing"
     return None

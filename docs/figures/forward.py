@@ -87,8 +87,8 @@ def schedules() -> str:
         "schedules",
         "Left: three falling curves, the share of signal from one to near zero; linear falls first, scaled linear next, "
         "cosine last. Right: the log signal-to-noise ratio falls from about 9 to minus 10 or, for scaled linear, to minus 5.",
-        "Three schedules in use. They agree on the ends, more or less, and differ in where they spend their time. "
-        "Stable Diffusion's stops early: at its last step a little of the picture is left.",
+        "Three schedules in use. All three begin with almost no noise. They differ in where they spend their time, and in where they end: "
+        "the cosine's ends lowest, and Stable Diffusion's stops early, with a little of the picture left.",
         stack=True,
     )
 

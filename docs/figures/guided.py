@@ -70,16 +70,20 @@ def guided_line(scale: float, n: int = 4000, steps: int = 250) -> tuple[float, f
 
 def seeds(prompt: str = "a large bear on a green background", count: int = 10) -> str:
     """One prompt at growing guidance, a column for each seed, on the model that ships."""
-    from course.lab.report import labelled_grid
+    import numpy as np
+
+    from course.lab.report import judge_emoji, labelled_grid
 
     from .gallery import paint
 
     scales = (1.0, 2.0, 5.0, 15.0, 25.0)
     rows = [paint([prompt] * count, range(1, count + 1), guidance_scale=scale) for scale in scales]
+    right = [int(judge_emoji(np.stack([np.asarray(each) / 255 for each in row]), [prompt] * count)[0]["everything"].sum()) for row in rows]
     sheet = labelled_grid(rows, [f"{scale:g}" for scale in scales], [f"{seed}" for seed in range(1, count + 1)], zoom=1)
     return picture(
         sheet.quantize(256), "seeds",
         f"Five rows of {count} small pictures, guidance growing downwards from 1 to 25. Above, some show another thing than the prompt.",
-        f"“{prompt}”, seeds 1 to {count}; at the left the guidance scale. 20 steps of DPM-Solver++ (2M). None was picked.",
+        f"“{prompt}”, seeds 1 to {count}; at the left the guidance scale. 20 steps of DPM-Solver++ (2M). None was picked. Right, says the "
+        f"probe: {', '.join(map(str, right))} of {count}. One prompt, and not the steps of the table below: small numbers, to look at.",
         least=sheet.width,
     )

@@ -105,6 +105,37 @@ def test_bootstrap_covers_the_mean_and_repeats_itself():
     assert m.bootstrap(np.mean, sample) == m.bootstrap(np.mean, sample)
 
 
+def test_equal_differences_leave_room_for_prompts_not_seen():
+    for value, down, up in ((0.0, 1, 1), (1.0, 2, 0), (-1.0, 0, 2), (0.25, 0.25, 0.25), (-0.1, 0.1, 0.1)):
+        seen = m.paired_interval([value] * 24, [f"prompt {i // 2}" for i in range(24)])
+        unseen = m.wilson(0, 12).high
+        assert seen.value == pytest.approx(value)
+        assert (seen.low, seen.high) == (pytest.approx(value - unseen * down), pytest.approx(value + unseen * up))
+    one = m.paired_interval([1.0], ["a"])                                                 # one prompt says next to nothing
+    assert one.low < 0
+
+
+def test_prompts_are_drawn_again_not_pairs():
+    """Two seeds of a prompt that decides everything tell as much as one."""
+    rng = np.random.default_rng(0)
+    covered = {"prompts": 0, "pairs": 0}
+    for trial in range(200):
+        effect = (rng.random(16) < 0.5).astype(float) - (rng.random(16) < 0.3)            # truth: 0.2
+        values = np.repeat(effect, 4)
+        names = {"prompts": [i // 4 for i in range(64)], "pairs": list(range(64))}
+        for how, prompts in names.items():
+            seen = m.paired_interval(values, prompts, repeats=300, seed=trial)
+            covered[how] += seen.low <= 0.2 <= seen.high
+    assert covered["prompts"] >= 178                                                      # of 200
+    assert covered["pairs"] <= 140
+
+
+@pytest.mark.parametrize(("values", "prompts"), [([], []), ([0.1], ["a", "b"]), ([float("nan")], ["a"])])
+def test_differences_that_are_none(values, prompts):
+    with pytest.raises(ValueError, match="one finite number"):
+        m.paired_interval(values, prompts)
+
+
 def test_picture_measures_point_the_right_way():
     grey = Image.new("RGB", (16, 16), (128, 128, 128))
     red = Image.new("RGB", (16, 16), (255, 0, 0))

@@ -132,7 +132,7 @@ def without(*lines):
 @pytest.mark.parametrize(("text", "said"), [
     (without(*range(25, 49)), r"speaks of ddim, 5 steps, guidance 7.5, and no row does"),
     (without(30), "compares different pictures: .* with seed 42 is cited for one side only"),
-    (without(*(24 * setting + i for setting in range(4) for i in range(1, 14))), "rests on 11 pairs .* needs at least 12"),
+    (without(*(24 * setting + i for setting in range(4) for i in range(1, 14))), "rests on 11 prompts; it needs at least 12"),
     (rows() + "\n" + "\n".join(row.replace(",42,", ",70,") for row in without(0, 1, 25, 49, 73).splitlines()),
      "rests on chosen pictures: .* is cited without seed 70"),
 ])
