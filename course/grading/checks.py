@@ -10,6 +10,7 @@ own: every `student.f(...)` looks at them.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -34,8 +35,8 @@ def expect_type(got: Any, kind: type | tuple[type, ...], what: str) -> None:
     kinds = kind if isinstance(kind, tuple) else (kind,)
     if type(got) in kinds or (type(got) is int and float in kinds):
         return
-    names = " or ".join("None" if k is type(None) else k.__name__ for k in kinds)
-    raise CheckFailed("wrong_type", f"{what} should be a {names}, and is {describe(got)}")
+    names = " or ".join("None" if k is type(None) else ("an " if k.__name__[0] in "aeiou" else "a ") + k.__name__ for k in kinds)
+    raise CheckFailed("wrong_type", f"{what} should be {names}, and is {describe(got)}")
 
 
 def expect_tensor(got: Any, shape: Sequence[int], dtype: torch.dtype = torch.float32, what: str = "the result") -> None:
@@ -68,7 +69,10 @@ def expect_close(got: Any, expected: Any, what: str = "the result",
     if isinstance(expected, torch.Tensor):
         expect_tensor(got, expected.shape, expected.dtype, what)
         if got.is_floating_point() and bool(torch.isfinite(expected).all()):
-            expect_finite(got, what)
+            try:
+                expect_finite(got, what)
+            except CheckFailed as failed:
+                raise CheckFailed(failed.cause, f"{failed}{_mistake(got, known, rtol, atol)}") from None
         if (difference := _difference(got, expected, rtol, atol)) is not None:
             raise CheckFailed("wrong_value", f"{what} {difference}{_mistake(got, known, rtol, atol)}")
     elif isinstance(expected, np.ndarray):
@@ -113,8 +117,11 @@ def expect_equal(got: Any, expected: Any, what: str = "the result", known: Mappi
 
 
 def expect_raises(function: Callable, *args: Any, error: str | Sequence[str] = "ValueError", what: str = "",
-                  **kwargs: Any) -> None:
-    """Calling the student's `function` with these arguments raises one of the exceptions named (or a subclass)."""
+                  says: str = "", **kwargs: Any) -> None:
+    """Calling the student's `function` with these arguments raises one of the exceptions named (or a subclass).
+
+    `says` must stand in its message, in small or capital letters.
+    """
     names = (error,) if isinstance(error, str) else tuple(error)
     what = what or f"{function.__name__} with these arguments"
     try:
@@ -123,15 +130,22 @@ def expect_raises(function: Callable, *args: Any, error: str | Sequence[str] = "
         if not set(names) & set(raised.names):
             raise CheckFailed("exception", f"{what} should raise {' or '.join(names)}, and raised "
                                            f"{raised.names[0]}: {raised.text}") from None
+        if says.lower() not in raised.text.lower():
+            raise CheckFailed("exception", f"{what} should raise an error that names the {says}, and it says: "
+                                           f"{raised.text or '(nothing)'}") from None
         return
     raise CheckFailed("wrong_value", f"{what} should raise {' or '.join(names)}, and returned {describe(got)}")
 
 
 class Counted:
-    """A callable for a student's function that remembers its calls: `.count`, and `.calls`, a list of the arguments."""
+    """A callable for a student's function that remembers its calls: `.count`, and `.calls`, a list of the arguments.
+
+    The arguments may be given by name, with the names that `function` has; `.calls` has them in their order.
+    """
 
     def __init__(self, function: Callable, limit: int = 2000) -> None:
         self._function, self._limit = function, limit
+        self._signature = inspect.signature(function)
         self.calls: list[tuple] = []
 
     @property
@@ -141,8 +155,10 @@ class Counted:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if len(self.calls) >= self._limit:
             raise CheckFailed("wrong_value", f"the model was called more than {self._limit} times")
-        self.calls.append(args)
-        return self._function(*args, **kwargs)
+        bound = self._signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        self.calls.append(bound.args)
+        return self._function(*bound.args, **bound.kwargs)
 
 
 def expect_calls(model: Counted, expected: int, what: str = "the sampler", known: Mapping[str, int] | None = None) -> None:

@@ -20,13 +20,14 @@ from typing import Any
 import torch
 
 import course
+from course.grading import rules
 from course.grading.confine import limit_memory
 from course.grading.errors import CheckFailed, NotAttempted, StudentRaised
 from course.grading.judging import Judging, WrittenAnswer
 from course.grading.manifest import CHECKS, Task, load_tasks
 from course.grading.run import Result, checks_digest, load_checks, run_task
 from course.grading.sandbox import Isolation, Worker, WorkerLost, Zygote, isolation
-from course.grading.student import MUTATED_MESSAGE, RNG_MESSAGE, Student
+from course.grading.student import PASSED_MESSAGE, Student
 from course.grading.submission import Submission
 from course.grading.values import NotData, decode, encode, plain
 
@@ -107,10 +108,10 @@ class Session:
             self.close()
             raise CheckFailed("crashed", f"{name}: the process that ran the code broke its connection to the grader"
                               ) from error
-        if reply.get("mutated"):
-            raise CheckFailed("mutated_input", MUTATED_MESSAGE.format(name=name))
         if reply.get("rng"):
-            raise CheckFailed("forbidden", RNG_MESSAGE.format(name=name))
+            raise CheckFailed("forbidden", rules.RNG_MESSAGE.format(name=name))
+        if reply.get("mutated"):
+            raise CheckFailed("mutated_input", rules.changed_message(name, plain(reply["mutated"], 20)))
         if wrt is not None:
             if type(value) is not list or len(value) != 2:
                 raise CheckFailed("crashed", f"{name}: no value and gradient came back")
@@ -136,7 +137,7 @@ class Session:
             except CheckFailed:
                 raise
             except Exception as error:
-                return {"error": f"the function that was passed in raised {type(error).__name__}: {plain(error, 300)}"}, []
+                return {"error": PASSED_MESSAGE.format(kind=type(error).__name__, said=plain(error, 300))}, []
             finally:
                 self._callback_seconds -= time.monotonic() - began
 

@@ -5,19 +5,24 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import linecache
-import random
+import math
 import sys
 import traceback
+import types
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import torch
 
+from course.grading import rules
 from course.grading.answers import read_answer
 from course.grading.errors import CheckFailed, NotAttempted, StudentRaised
 from course.grading.manifest import EXERCISES, Task
-from course.grading.values import decode, describe, encode, plain
+from course.grading.values import Opaque, decode, describe, encode, plain
+
+ENDS = (0.00466, 0.99915)          # alpha_bar of Stable Diffusion v1 at t = 999 and at t = 0
 
 
 class Student:
@@ -42,6 +47,24 @@ class Student:
         """Fresh uniform numbers in [low, high), float32."""
         return low + (high - low) * torch.rand(*shape, generator=self.generator)
 
+    def levels(self, count: int) -> torch.Tensor:
+        """`count` values of alpha_bar, float32, spread evenly in log(alpha_bar / (1 - alpha_bar)) over the whole range of
+        Stable Diffusion; from two on both of its ends are among them. A single one is the noisy end."""
+        low, high = (math.log(a / (1 - a)) for a in ENDS)
+        values = torch.sigmoid(self.rand(count, low=low, high=high))
+        values[:2] = torch.tensor(ENDS)[:count]
+        return values[torch.randperm(count, generator=self.generator)]
+
+    def steps(self, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """alpha_bar_t and alpha_bar_prev, float32 (count,): neighbours in the table of Stable Diffusion at both of its ends,
+        the step to the clean image (from three on), and wide jumps anywhere. A single one is the noisiest step."""
+        low = torch.logit(self.levels(count))
+        now, prev = torch.sigmoid(low), torch.sigmoid(low + self.rand(count, low=0.05, high=4.0))
+        fixed = torch.tensor([(0.00466, 0.004716), (0.9983, 0.99915), (0.9, 1.0)])[:count]
+        now[:len(fixed)], prev[:len(fixed)] = fixed[:, 0], fixed[:, 1]
+        order = torch.randperm(count, generator=self.generator)
+        return now[order], prev[order]
+
     def __getattr__(self, name: str) -> StudentFunction:
         if name.startswith("_"):
             raise AttributeError(name)
@@ -50,7 +73,8 @@ class Student:
     def gradient(self, name: str, *args: Any, wrt: int = 0, **kwargs: Any) -> tuple[Any, Any]:
         """(value, gradient): call `name`, add up what it returns, and differentiate with respect to argument `wrt`.
 
-        The gradient is None if the result does not depend on the argument, or was cut off from it.
+        If that argument is a function, the gradient is taken with respect to its first answer: what reaches a network's
+        parameters. It is None if the result does not depend on the argument, or was cut off from it.
         """
         value = self._call(name, args, kwargs, wrt)
         self._returned = f"{name} returned {describe(value[0])}"
@@ -83,7 +107,32 @@ class StudentFunction:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         value = self._student._call(self.__name__, args, kwargs)
         self._student._returned = f"{self.__name__} returned {describe(value)}"
+        if not any(map(callable, (*args, *kwargs.values()))):          # else the check counts calls, and asks again itself
+            again = self._student._call(self.__name__, args, kwargs)
+            if not alike(value, again):
+                raise CheckFailed("wrong_value", AGAIN_MESSAGE.format(name=self.__name__))
         return value
+
+
+AGAIN_MESSAGE = ("{name} gave another result when it was called again with the same arguments: something is kept from one "
+                 "call to the next, or is random")
+
+
+def alike(a: Any, b: Any) -> bool:
+    """Two results of the same call: of one type, and equal but for rounding."""
+    if type(a) is not type(b):
+        return False
+    if isinstance(a, torch.Tensor):
+        return a.shape == b.shape and a.dtype == b.dtype and torch.allclose(a, b, rtol=1e-4, atol=1e-6, equal_nan=True)
+    if isinstance(a, np.ndarray):
+        return a.shape == b.shape and alike(torch.tensor(a), torch.tensor(b))
+    if isinstance(a, (list, tuple)):
+        return len(a) == len(b) and all(map(alike, a, b))
+    if isinstance(a, dict):
+        return list(a) == list(b) and all(alike(a[key], b[key]) for key in a)
+    if isinstance(a, float):
+        return a == b or (a != a and b != b) or abs(a - b) <= 1e-4 * abs(a)
+    return isinstance(a, Opaque) or a == b
 
 
 class DirectStudent(Student):
@@ -111,34 +160,49 @@ class DirectStudent(Student):
             raise NotAttempted(f"{path.name} has no function {name}; keep the names of the stubs")
         if not callable(function):
             raise CheckFailed("wrong_type", f"{name} in {path.name} is not a function")
-        before = _snapshot((args, kwargs))
-        if wrt is not None:
-            args = (*args[:wrt], args[wrt].clone().requires_grad_(), *args[wrt + 1:])
-        state, python_state = torch.get_rng_state(), random.getstate()
+        args, kwargs = rules.copied((args, kwargs), _passed)          # what is written into them reaches no other task
+        before = rules.snapshot([args, kwargs])
+        given = args if wrt is None else rules.traced(args, wrt)
+        saved, random = rules.settings(), rules.random_state()
         try:
-            result = function(*args, **kwargs)
-            gradient = _gradient(result, args[wrt]) if wrt is not None else None
+            result = function(*given, **kwargs)
+            gradient = rules.gradient(result, given[wrt]) if wrt is not None else None
         except NotImplementedError:
             raise NotAttempted(f"{name} in {path.name} is still the stub") from None
         except CheckFailed:
             raise          # a callable that a check passed in had something to say
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             names = tuple(c.__name__ for c in type(error).__mro__ if c is not object)
-            said = plain(error)
+            said = "called exit()" if isinstance(error, SystemExit) else plain(error)
             raise StudentRaised(f"{name} raised {names[0]}: {said}{_where(error, path)}", names, said) from error
-        if not torch.equal(state, torch.get_rng_state()) or random.getstate() != python_state:
-            torch.set_rng_state(state)
-            random.setstate(python_state)
-            raise CheckFailed("forbidden", RNG_MESSAGE.format(name=name))
-        if _snapshot((args, kwargs)) != before:
-            raise CheckFailed("mutated_input", MUTATED_MESSAGE.format(name=name))
+        finally:
+            drawn = rules.random_state() != random
+            rules.restored(saved)
+        if drawn:
+            raise CheckFailed("forbidden", rules.RNG_MESSAGE.format(name=name))
+        if what := rules.changed(before, rules.snapshot([args, kwargs])):
+            raise CheckFailed("mutated_input", rules.changed_message(name, what))
         return _data(result) if wrt is None else (_data(result), gradient)
 
 
-RNG_MESSAGE = ("{name} used a global random generator. Whatever is random is passed in, so that the same call gives "
-               "the same result")
-MUTATED_MESSAGE = ("{name} changed one of its arguments in place. Work on new tensors: `a * b` makes one, "
-                   "`a *= b` and `a.mul_(b)` write into the caller's")
+def _passed(function: Any) -> Any:
+    """A function that a check passes in, as a student's code sees it: data goes in and data comes out, and both are copies."""
+    if isinstance(function, (type, types.ModuleType)):
+        return function
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        args, kwargs = _data(args), _data(kwargs)
+        try:
+            return _data(function(*args, **kwargs))
+        except CheckFailed:
+            raise
+        except Exception as error:
+            raise RuntimeError(PASSED_MESSAGE.format(kind=type(error).__name__, said=plain(error, 300))) from error
+    return call
+
+
+PASSED_MESSAGE = "the function that was passed in raised {kind}: {said}"
+
 
 _modules: dict[Path, tuple[tuple, ModuleType | CheckFailed]] = {}
 
@@ -161,6 +225,7 @@ def _load(path: Path) -> ModuleType | CheckFailed:
     module = ModuleType(name)
     module.__file__ = str(path)
     sys.modules[name] = module
+    saved = rules.settings()
     try:
         spec = importlib.util.spec_from_file_location(name, path)
         assert spec is not None
@@ -173,6 +238,8 @@ def _load(path: Path) -> ModuleType | CheckFailed:
                                              f"{plain(error)}{line}")
         failed.__cause__ = error
         return failed
+    finally:
+        rules.restored(saved)
     return module
 
 
@@ -186,25 +253,3 @@ def _data(value: Any) -> Any:
     """The value as it would arrive through the sandbox: plain data, or Opaque."""
     tree, buffers = encode(value)
     return decode(tree, b"".join(buffers))
-
-
-def _snapshot(value: Any) -> tuple:
-    """Everything a student's function could change in its arguments, to compare before and after.
-
-    Generators are left out: drawing from one is what it is passed for.
-    """
-    if type(value) is torch.Tensor:
-        return (tuple(value.shape), value.dtype, bytes(value.detach().contiguous().reshape(-1).view(torch.uint8).numpy())
-                if value.numel() else b"")
-    if isinstance(value, (list, tuple)):
-        return tuple(_snapshot(item) for item in value)
-    if isinstance(value, dict):
-        return tuple((key, _snapshot(item)) for key, item in value.items())
-    return (repr(value),) if isinstance(value, (int, float, str, bool, type(None))) else (id(value),)
-
-
-def _gradient(result: Any, argument: torch.Tensor) -> torch.Tensor | None:
-    if type(result) is not torch.Tensor or not result.requires_grad:
-        return None
-    (gradient,) = torch.autograd.grad(result.sum(), argument, allow_unused=True)
-    return gradient

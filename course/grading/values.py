@@ -82,6 +82,7 @@ def encode(value: Any, callables: list[Callable] | None = None, limit: int = MAX
         buffers.append(data)
 
     def tensor(x: torch.Tensor) -> dict:
+        wants = x.requires_grad          # whether gradients are recorded is part of a value; what they lead to is not
         name = str(x.dtype).removeprefix("torch.")
         if x.is_nested:
             return opaque("a nested tensor")
@@ -101,7 +102,7 @@ def encode(value: Any, callables: list[Callable] | None = None, limit: int = MAX
         except RuntimeError:          # a tensor of zeros without memory, one that is only valid inside vmap, ...
             return opaque("a tensor whose values cannot be read")
         buffer(data)
-        return {"t": "tensor", "dtype": name, "shape": list(x.shape)}
+        return {"t": "tensor", "dtype": name, "shape": list(x.shape), **({"grad": True} if wants else {})}
 
     def opaque(description: str) -> dict:
         return {"t": "opaque", "v": plain(description, 200)}
@@ -110,7 +111,11 @@ def encode(value: Any, callables: list[Callable] | None = None, limit: int = MAX
         budget[0] -= 1
         if budget[0] < 0 or depth > MAX_DEPTH:
             return opaque("a structure too large or too deep to return")
+        if isinstance(v, np.generic) and type(v).__module__ == "numpy":
+            v = v.item()          # a number is a number, whoever computed it
         kind = type(v)
+        if kind is torch.Size:
+            v, kind = tuple(v), tuple
         if v is None or kind is bool:
             return {"t": "plain", "v": v}
         if kind is int:
@@ -183,14 +188,16 @@ def decode(tree: Any, data: bytes, make_callable: Callable[[int], Callable] | No
             return float(v)
         if kind == "opaque" and type(v) is str:
             return Opaque(plain(v, 200))
-        if kind == "tensor" and node.get("dtype") in DTYPES:
+        if kind == "tensor" and type(node.get("dtype")) is str and node["dtype"] in DTYPES:
             dtype, shape = DTYPES[node["dtype"]], shape_of(node)
             if not (count := math.prod(shape)):
-                return torch.empty(shape, dtype=dtype)
-            if dtype is torch.bool:          # any byte but 0 is True, whatever a worker sends
-                return torch.frombuffer(take(count), dtype=torch.uint8).reshape(shape) != 0
-            return torch.frombuffer(take(count * dtype.itemsize), dtype=dtype).reshape(shape)
-        if kind == "array" and node.get("dtype") in _ARRAYS:
+                x = torch.empty(shape, dtype=dtype)
+            elif dtype is torch.bool:          # any byte but 0 is True, whatever a worker sends
+                x = torch.frombuffer(take(count), dtype=torch.uint8).reshape(shape) != 0
+            else:
+                x = torch.frombuffer(take(count * dtype.itemsize), dtype=dtype).reshape(shape)
+            return x.requires_grad_() if node.get("grad") is True and (dtype.is_floating_point or dtype.is_complex) else x
+        if kind == "array" and type(node.get("dtype")) is str and node["dtype"] in _ARRAYS:
             np_dtype, shape = np.dtype(node["dtype"]), shape_of(node)
             return np.frombuffer(take(math.prod(shape) * np_dtype.itemsize), np_dtype).reshape(shape)
         if kind in ("list", "tuple") and type(v) is list:

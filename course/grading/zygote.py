@@ -120,14 +120,8 @@ def frame(fd: int, header: dict, buffers: list[bytes] = ()) -> None:      # type
 
 # ---------------------------------------------------------------- the worker
 
-def work(inbox: int, outbox: int, values: Any) -> None:
+def work(inbox: int, outbox: int, values: Any, rules: Any) -> None:
     """Answer `load` and `call` requests until the grader ends this process."""
-    import random
-
-    import numpy
-    import torch
-
-    equal, torch_state, numpy_state, python_state = torch.equal, torch.get_rng_state, numpy.random.get_state, random.getstate
     modules: dict[str, dict] = {}
     sources: dict[str, list[str]] = {}
 
@@ -172,10 +166,13 @@ def work(inbox: int, outbox: int, values: Any) -> None:
             code = compile(source, file, "exec")
         except BaseException as error:          # also a MemoryError: how the parser calls what is nested too deeply
             return {"error": dict(said(error, file), kind="exception")}
+        saved = rules.settings()
         try:
             exec(code, module.__dict__)
         except BaseException as error:
             return {"error": said(error, file)}
+        finally:
+            rules.restored(saved)
         modules[name] = module.__dict__
         return {}
 
@@ -197,36 +194,18 @@ def work(inbox: int, outbox: int, values: Any) -> None:
             return ask
 
         args, kwargs = values.decode(request["tree"], payload, callback)
-        before, wrt = snapshot([args, kwargs]), request.get("wrt")
-        if wrt is not None:
-            args = [*args[:wrt], args[wrt].clone().requires_grad_(), *args[wrt + 1:]]
-        states = torch_state(), numpy_state()[1:3], python_state()
+        before, wrt = rules.snapshot([args, kwargs]), request.get("wrt")
+        given = args if wrt is None else rules.traced(args, wrt)
+        saved, random = rules.settings(), rules.random_state()
         try:
-            result = function(*args, **kwargs)
-            gradient = None
-            if wrt is not None and type(result) is torch.Tensor and result.requires_grad:
-                (gradient,) = torch.autograd.grad(result.sum(), args[wrt], allow_unused=True)
-            tree, buffers = values.encode(result if wrt is None else [result, gradient])
+            result = function(*given, **kwargs)
+            tree, buffers = values.encode(result if wrt is None else [result, rules.gradient(result, given[wrt])])
         except BaseException as error:
             return {"error": said(error, request["file"])}, []
-        after = torch_state(), numpy_state()[1:3], python_state()
-        rng = (not equal(states[0], after[0]) or states[1][1] != after[1][1] or (states[1][0] != after[1][0]).any()
-               or states[2] != after[2])
-        return {"tree": tree, "mutated": snapshot([args, kwargs]) != before, "rng": bool(rng)}, buffers
-
-    def snapshot(value: Any) -> Any:
-        if type(value) is torch.Tensor:
-            flat = value.detach().contiguous().reshape(-1)
-            return tuple(value.shape), str(value.dtype), flat.view(torch.uint8).numpy().tobytes() if value.numel() else b""
-        if type(value) is numpy.ndarray:
-            return value.shape, str(value.dtype), value.tobytes()
-        if type(value) in (list, tuple):
-            return [snapshot(item) for item in value]
-        if type(value) is dict:
-            return [(key, snapshot(item)) for key, item in value.items()]
-        if type(value) is types.SimpleNamespace:
-            return snapshot(vars(value))
-        return repr(value) if type(value) in (int, float, str, bool, type(None)) else type(value).__name__
+        finally:
+            drawn = rules.random_state() != random
+            rules.restored(saved)
+        return {"tree": tree, "mutated": rules.changed(before, rules.snapshot([args, kwargs])), "rng": drawn}, buffers
 
     while True:
         request, payload = receive(inbox)
@@ -367,7 +346,7 @@ def main() -> None:
     import numpy
     import torch
     tempfile.tempdir = "/tmp"          # a name that some parts of torch ask for; nothing can be written there
-    values = load_beside("values")
+    values, rules = load_beside("values"), load_beside("rules")
     torch.set_num_threads(1)
     torch.set_num_interop_threads(1)
     x = torch.rand(1, 1, 8, 8, requires_grad=True)          # whatever is set up at first use is set up here, once
@@ -420,7 +399,7 @@ def main() -> None:
                 confine_worker(confine, config, request)
                 sys.argv[:] = [""]
                 config.clear()
-                work(inbox, outbox, values)
+                work(inbox, outbox, values, rules)
             except BaseException as error:
                 os.write(2, f"worker could not start: {error!r}".encode()[:1000])
             finally:

@@ -8,7 +8,16 @@ import torch
 from course import samplers
 from course.forward import posterior
 from course.grading import task
-from course.grading.checks import Counted, expect, expect_calls, expect_close, expect_equal, expect_raises, expect_type
+from course.grading.checks import (
+    Counted,
+    expect,
+    expect_calls,
+    expect_close,
+    expect_equal,
+    expect_raises,
+    expect_tensor,
+    expect_type,
+)
 from course.grading.diffusers_numbers import diffusers_says
 from course.grading.errors import CheckFailed, StudentRaised
 from course.prediction import x0_from_eps
@@ -19,7 +28,8 @@ from course.schedule import CLEAN, Level, scaled_linear_betas
 
 @task("ch06.leading_timesteps")
 def test_leading_timesteps(student):
-    for steps, train, offset in ((10, 1000, 1), (50, 1000, 1), (7, 1000, 1), (4, 20, 0), (1, 1000, 1), (6, 100, 3)):
+    every = [(steps, 24, offset) for steps in range(1, 25) for offset in (0, 1) if 24 // steps * (steps - 1) + offset < 24]
+    for steps, train, offset in ((10, 1000, 1), (50, 1000, 1), (7, 1000, 1), (1, 1000, 1), (6, 100, 3), (999, 1000, 1), *every):
         stride = train // steps
         right = [i * stride + offset for i in reversed(range(steps))]
         got = student.leading_timesteps(steps, train, offset)
@@ -51,14 +61,18 @@ def test_leading_timesteps_with_its_defaults(student):
 def test_leading_timesteps_refuses_what_cannot_be(student):
     expect_raises(student.leading_timesteps, 0, 1000, 1, what="leading_timesteps(0, 1000, 1)")
     expect_raises(student.leading_timesteps, 1001, 1000, 0, what="leading_timesteps(1001, 1000, 0)")
-    expect_raises(student.leading_timesteps, 1000, 1000, 1, what="leading_timesteps(1000, 1000, 1), which would need timestep 1000,")
+    expect_raises(student.leading_timesteps, -3, 1000, 1, what="leading_timesteps(-3, 1000, 1)")
+    for steps, train, offset in ((1000, 1000, 1), (1000, 1000, 2), (1000, 1000, 7), (20, 20, 5), (5, 20, 8), (1, 10, 10)):
+        top = train // steps * (steps - 1) + offset
+        expect_raises(student.leading_timesteps, steps, train, offset,
+                      what=f"leading_timesteps({steps}, {train}, {offset}), which would need timestep {top} of {train},")
     got = student.leading_timesteps(1000, 1000, 0)
     expect(type(got) is list and len(got) == 1000 and got[0] == 999, "leading_timesteps(1000, 1000, 0) should start at 999")
 
 
 @task("ch06.linspace_timesteps")
 def test_linspace_timesteps(student):
-    for steps, train in ((50, 1000), (10, 1000), (7, 100), (2, 1000)):
+    for steps, train in ((50, 1000), (10, 1000), (7, 100), (2, 1000), (30, 30), (1000, 1000), (3, 2)):
         right = [(train - 1) * i / max(steps - 1, 1) for i in reversed(range(steps))]
         got = student.linspace_timesteps(steps, train)
         what = f"linspace_timesteps({steps}, {train})"
@@ -94,7 +108,8 @@ def test_linspace_timesteps_with_one_step(student):
 
 @task("ch06.rounded_timesteps")
 def test_rounded_timesteps(student):
-    for steps, train in ((10, 1000), (50, 1000), (7, 100), (1, 1000)):
+    # 18 and 2 of 1000 meet halves, which go to the even neighbour; 1000 of 1000 has one timestep twice
+    for steps, train in ((10, 1000), (50, 1000), (7, 100), (1, 1000), (18, 1000), (2, 1000), (54, 1000), (999, 1000), (1000, 1000), (12, 100)):
         right = [round((train - 1) * i / steps) for i in range(steps, 0, -1)]
         what = f"rounded_timesteps({steps}, {train})"
         got = student.rounded_timesteps(steps, train)
@@ -111,6 +126,9 @@ def test_rounded_timesteps(student):
             "this is leading spacing, as for DDIM": [i * (train // steps) + 1 for i in reversed(range(steps))],
             "the noisiest value was left out instead of the 0": [round((train - 1) * i / steps) for i in range(steps - 1, -1, -1)],
             "this is trailing spacing, as some newer pipelines have it": [round(train * i / steps) - 1 for i in range(steps, 0, -1)],
+            "halves were rounded up; they go to the even neighbour, as in Python's round":
+                [int((train - 1) * i / steps + 0.5) for i in range(steps, 0, -1)],
+            "a timestep that comes twice was dropped; the sampler is to make as many steps as asked for": list(dict.fromkeys(right)),
         })
 
 
@@ -124,7 +142,7 @@ def test_ratio_at(student):
     table = scaled_linear_betas(1000, 0.00085, 0.012).neg().add(1).cumprod(0)
     ratios = ((1 - table.double()) / table.double()).sqrt()
     # where the curve bends most, and never half way, so that a wrong rule shows
-    for t in (1.7, 0.25, 0.6 + float(student.rand(1)) / 10, 998.3):
+    for t in (1.7, 0.25, 0.6 + float(student.rand(1)) / 10, 998.3, 20.4, 500.9):
         low, share = int(t), t - int(t)
 
         def mix(values, low=low, share=share):
@@ -171,9 +189,22 @@ def level(alpha_bar: float) -> Level:
 
 
 def a_pair(student):
-    """now < next < 1"""
-    next = float(student.rand(1, low=0.4, high=0.9))
-    return next * float(student.rand(1, low=0.3, high=0.8)), next
+    """(now, next) five times: over the whole range of Stable Diffusion, single steps at both ends, the step to the clean image."""
+    now, next = student.steps(4)
+    return next_pairs(now, next)
+
+
+def next_pairs(now, next):
+    """As plain floats; the first is a jump over most of the schedule."""
+    return [(0.0047, 0.9), *zip(now.double().tolist(), next.double().tolist(), strict=True)]
+
+
+CASES = (((4, 4, 4, 4), torch.float32), ((3, 2, 5, 6), torch.float64), ((1, 4, 8, 8), torch.float32), ((5, 1, 3, 7), torch.float32),
+         ((1, 1, 1, 9), torch.float64))
+
+
+def step_in_words(name, x, now, next):
+    return f"{name} from {now:.5g} to {next:.5g} with {str(x.dtype)[6:]} images of shape {tuple(x.shape)}"
 
 
 def move(x, eps, now, next):
@@ -182,13 +213,12 @@ def move(x, eps, now, next):
 
 @task("ch06.ddpm_step")
 def test_ddpm_step(student):
-    for _ in range(2):
-        x, eps, noise = (student.randn(2, 3, 4, 4) for _ in range(3))
-        now, next = a_pair(student)
+    for (now, next), (shape, dtype) in zip(a_pair(student), CASES, strict=True):
+        x, eps, noise = (student.randn(*shape).to(dtype) for _ in range(3))
         x0 = x0_from_eps(eps, x, level(now))
         mean, variance = posterior(x, x0, level(now), level(next))
         beta = 1 - now / next
-        expect_close(student.ddpm_step(x, eps, now, next, noise), mean + variance**0.5 * noise, "ddpm_step", {
+        expect_close(student.ddpm_step(x, eps, now, next, noise), mean + variance**0.5 * noise, step_in_words("ddpm_step", x, now, next), {
             "the noise is scaled with the variance; it takes the square root": lambda: mean + variance * noise,
             "no noise is added": lambda: mean,
             "the variance is beta of the jump; the exercise takes the posterior variance": lambda: mean + beta**0.5 * noise,
@@ -220,11 +250,10 @@ def test_ddpm_step_to_the_clean_image(student):
 
 @task("ch06.ddim_step")
 def test_ddim_step(student):
-    for _ in range(2):
-        x, eps = student.randn(2, 3, 4, 4), student.randn(2, 3, 4, 4)
-        now, next = a_pair(student)
+    for (now, next), (shape, dtype) in zip(a_pair(student), CASES, strict=True):
+        x, eps = student.randn(*shape).to(dtype), student.randn(*shape).to(dtype)
         x0 = x0_from_eps(eps, x, level(now))
-        expect_close(student.ddim_step(x, eps, now, next), move(x, eps, now, next), "ddim_step", {
+        expect_close(student.ddim_step(x, eps, now, next), move(x, eps, now, next), step_in_words("ddim_step", x, now, next), {
             "the noise of the new level is missing": lambda: math.sqrt(next) * x0,
             "the noise of the old level is put back in": lambda: math.sqrt(next) * x0 + math.sqrt(1 - now) * eps,
             "the square roots of the new level are missing": lambda: next * x0 + (1 - next) * eps,
@@ -265,6 +294,10 @@ GRIDS = {
     "with a single step": [0.3, 0.8],
     "with two steps": [0.1, 0.5, 0.9],
     "with three steps": [0.05, 0.2, 0.6, 0.97],
+    "over the whole range of Stable Diffusion": [0.00466, 0.0109, 0.03, 0.0978, 0.23, 0.45, 0.68, 0.87, 0.96, 0.99915],
+    "with a single step, ending clean": [0.00466, 1.0],
+    "with two steps, ending clean": [0.02, 0.4, 1.0],
+    "with many small steps": [*(1 / (1 + math.exp(5.36 - 0.31 * i)) for i in range(41)), 1.0],
 }
 
 
@@ -276,22 +309,44 @@ def run(sampler, x, grid, model=network):
 
 def check_sampler(student_sampler, name, right, wrong, calls, x, wrong_calls=None):
     """Values, number of calls, and where the network was called, on every grid."""
-    for kind, grid in GRIDS.items():
-        model = Counted(network)
+    for number, (kind, grid) in enumerate(GRIDS.items()):
         what = f"{name} on a grid {kind} ({len(grid) - 1} steps)"
-        try:
-            got = student_sampler(model, x, grid)
-        except StudentRaised as raised:
-            if grid[-1] == 1.0 and ("ZeroDivisionError" in raised.names or "math domain" in raised.text):
-                raise CheckFailed("exception", f"{what} divides by the noise, or takes its logarithm, at the clean end, where "
-                                               f"there is none: alpha_bar is 1 there. {raised}") from None
-            raise
-        seen = [float(call[1]) for call in model.calls]
-        off = [a for a in seen if min(abs(a - g) for g in grid) > 1e-6]
-        expect(not off, f"{what} called the network with alpha_bar = {off[:1]}, which is not in the grid")
-        expect_calls(model, calls(grid), what, {text: count(grid) for text, count in (wrong_calls or {}).items()})
         known = {text: lambda f=f, grid=grid: f(x, grid) for text, f in wrong.items()}
-        expect_close(got, run(right, x, grid), what, known, rtol=1e-3, atol=1e-4)
+        check_run(student_sampler, x, grid, what, run(right, x, grid), known, calls, wrong_calls)
+        if number == 0:
+            once_more = f"{what}, called once more with the same arguments,"
+            check_run(student_sampler, x, grid, once_more, run(right, x, grid), known, calls, wrong_calls)
+            for shape, dtype in CASES[1:]:
+                y = x.new_tensor(torch.linspace(-2, 2, math.prod(shape)).tolist()).to(dtype).reshape(shape)
+                words = f"{what}, with {str(dtype)[6:]} images of shape {shape}"
+                check_run(student_sampler, y, grid, words, run(right, y, grid), {}, calls, wrong_calls)
+
+
+def check_run(student_sampler, x, grid, what, right, known, calls, wrong_calls):
+    """One walk along one grid."""
+    model = Counted(network)
+    try:
+        got = student_sampler(model, x, grid)
+    except StudentRaised as raised:
+        if grid[-1] == 1.0 and ("ZeroDivisionError" in raised.names or "math domain" in raised.text):
+            raise CheckFailed("exception", f"{what} divides by the noise, or takes its logarithm, at the clean end, where "
+                                           f"there is none: alpha_bar is 1 there. {raised}") from None
+        raise
+    for call in model.calls:
+        expect_type(call[1], float, f"{what}: the level that denoise is told")
+        expect_tensor(call[0], x.shape, x.dtype, f"{what}: the x that denoise is shown")
+    seen = [call[1] for call in model.calls]
+    off = [a for a in seen if min(abs(a - g) for g in grid) > 1e-6]
+    expect(not off, f"{what} called the network with alpha_bar = {off[:1]}, which is not in the grid")
+    expect_calls(model, calls(grid), what, {text: count(grid) for text, count in (wrong_calls or {}).items()})
+    expect_close(got, right, what, known, rtol=1e-3, atol=1e-4)
+
+
+def start(student):
+    """Noise that has large values for certain."""
+    x = student.randn(2, 1, 4, 4)
+    x[0, 0, 0, 0], x[1, 0, 3, 2] = 3.5, -3.5
+    return x
 
 
 def steps(grid):
@@ -316,7 +371,7 @@ def test_ddim_sample(student):
         "the last step is missing": lambda x, g: run(samplers.ddim, x, [level for level in g[:-1]]) if len(g) > 2 else x,
         "the first step is missing": lambda x, g: run(samplers.ddim, x, g[1:]) if len(g) > 2 else x,
         "every step jumps to the clean image": walk(lambda x, start, g, i: move(x, network(x, g[i]), g[i], 1.0)),
-    }, steps, student.randn(2, 1, 4, 4), {
+    }, steps, start(student), {
         "the last step is missing, or the first": lambda g: len(g) - 2,
         "the network was also called at the last level; nothing is left to do there": lambda g: len(g),
         "the network is called twice in each step": lambda g: 2 * len(g) - 2,
@@ -347,7 +402,7 @@ def test_heun_sample(student):
         "the second prediction is made at the old level; the trial point is at the next one":
             walk(lambda x, e1, trial, now, next: move(x, (e1 + network(trial, now)) / 2, now, next)),
         "the two predictions are added without the 1/2": walk(lambda x, e1, trial, now, next: move(x, e1 + network(trial, next), now, next)),
-    }, calls, student.randn(2, 1, 4, 4), {
+    }, calls, start(student), {
         "each step needs two calls, only a step to the clean image needs one": steps,
         "the network was called at the clean end, where there is no noise to predict": lambda g: 2 * steps(g),
         "the last step has one call although it does not end clean": lambda g: 2 * steps(g) - 1,
@@ -402,7 +457,7 @@ def test_plms_sample(student):
         "in the second step the older prediction is added; its weight is negative": walk(table=plus),
         "there is no history at all: this is DDIM with a second look in the first step": walk(longest=1),
         "the weights of the second step are not (3, -1) / 2": walk(table={**AB, 2: (2.0, -1.0)}),
-    }, lambda g: len(g) if len(g) > 2 else 1, student.randn(2, 1, 4, 4), {
+    }, lambda g: len(g) if len(g) > 2 else 1, start(student), {
         "the first step looks at both of its ends, which makes one call more than there are steps": steps,
         "a grid with a single step needs a single call": lambda g: 2 if len(g) == 2 else -1,
         "every step has two calls; only the first has": lambda g: 2 * steps(g),
@@ -413,7 +468,9 @@ def test_plms_sample(student):
 def test_lms_weights(student):
     ratios = sorted((float(r) for r in student.rand(8, low=0.05, high=12.0)), reverse=True)
     ratios = [r + 0.4 * (8 - i) for i, r in enumerate(ratios)] + [0.0]           # falling, no two alike
-    for step, order in ((0, 4), (1, 4), (2, 4), (3, 4), (6, 4), (7, 4), (5, 2)):
+    long = [14.0, 13.0, 12.0, 11.0, 10.0, 9.0, 8.0, 1.0]          # a long last step, in which a rule that is not exact shows
+    cases = [(ratios, *case) for case in ((0, 4), (1, 4), (2, 4), (3, 4), (6, 4), (7, 4), (5, 2), (0, 1), (4, 1), (5, 3), (7, 6), (2, 9))]
+    for ratios, step, order in (*cases, (long, 6, 5), (long, 6, 7)):
         count = min(order, step + 1)
         nodes = [ratios[step - j] for j in range(count)]
         h = ratios[step + 1] - ratios[step]
@@ -422,13 +479,15 @@ def test_lms_weights(student):
         got = student.lms_weights(ratios, step, order)
         what = f"lms_weights at step {step} of order {order}"
         expect_type(got, list, what)
-        even = {1: (1.0,), **AB}[count]
+        even = {1: (1.0,), **AB}.get(count, ())
         scale = max(abs(w) for w in right)
         known = {
             "the order is reversed: the newest prediction comes first": right[::-1],
             "these are the mean weights, which sum to 1; here they sum to the length of the step": mean,
             "the sign is turned round: the ratios fall, so the step is negative": [-w for w in right],
             "these are the Adams-Bashforth weights of even steps; the ratios are not evenly spaced": [h * w for w in even],
+            "this is Simpson's rule, exact for orders up to 4 only": [h / 6 * (lagrange(nodes, j, ratios[step])
+                + 4 * lagrange(nodes, j, (ratios[step] + ratios[step + 1]) / 2) + lagrange(nodes, j, ratios[step + 1])) for j in range(count)],
             "the polynomials are taken at the end of the step instead of integrated": [h * lagrange(nodes, j, ratios[step + 1]) for j in range(count)],
             "the polynomials are taken in the middle of the step instead of integrated":
                 [h * lagrange(nodes, j, (ratios[step] + ratios[step + 1]) / 2) for j in range(count)],
@@ -486,7 +545,7 @@ def test_dpmpp_2m_sample(student):
         "lambda is taken as the ratio itself, without the logarithm": walk(right, lam=lambda a: math.sqrt(a / (1 - a))),
         "D_before is the last guess; it is the last D": walk(right, keep_guess=True),
         "it is D and D_before that are swapped": walk(lambda d, before, h_last, h: before + (before - d) * h / (2 * h_last)),
-    }, steps, student.randn(2, 1, 4, 4), {
+    }, steps, start(student), {
         "one call per step; this makes two": lambda g: 2 * steps(g),
         "the network was also called at the last level": lambda g: len(g),
     })

@@ -8,9 +8,9 @@ from course.grading.checks import expect, expect_close, expect_tensor
 
 @task("ch07.training_step")
 def test_training_step(student):
-    for batch, width, rate in ((4, 4, 0.7), (7, 3, 1.5)):
-        weight, x0, noise = 0.5 * student.randn(width, width), student.randn(batch, width), student.randn(batch, width)
-        alpha_bar = student.rand(batch, low=0.2, high=0.8)
+    for batch, width, rate, dtype in ((4, 4, 0.7, torch.float32), (7, 3, 1.5, torch.float64), (1, 5, 0.01, torch.float32), (6, 1, 0.3, torch.float64)):
+        weight, x0, noise = (x.to(dtype) for x in (0.5 * student.randn(width, width), student.randn(batch, width), student.randn(batch, width)))
+        alpha_bar = student.levels(batch).to(dtype)
         a = alpha_bar[:, None]
         xt = a.sqrt() * x0 + (1 - a).sqrt() * noise
 
@@ -18,7 +18,7 @@ def test_training_step(student):
             error = x @ weight - target
             return weight - rate * factor * 2 / error.numel() * x.T @ error
 
-        what = f"training_step with a batch of {batch} and D = {width}"
+        what = f"training_step with a batch of {batch} and D = {width} ({str(dtype)[6:]})"
         got = student.training_step(weight, x0, noise, alpha_bar, rate)
         expect_close(got, step(), what, {
             "the step goes uphill: the gradient is added where it is subtracted": lambda: step(factor=-1.0),
@@ -31,9 +31,20 @@ def test_training_step(student):
             "the target is x_0 where the noise is meant": lambda: step(target=x0),
             "the network was shown x_0, not x_t": lambda: step(x=x0),
             "the square roots are missing in x_t": lambda: step(x=a * x0 + (1 - a) * noise),
-            "in x_t, alpha_bar_t was spread along D; it counts the batch, so view it as (B, 1)":
-                lambda: step(x=alpha_bar.sqrt() * x0 + (1 - alpha_bar).sqrt() * noise),
+            **({"in x_t, alpha_bar_t was spread along D; it counts the batch, so view it as (B, 1)":
+                lambda: step(x=alpha_bar.sqrt() * x0 + (1 - alpha_bar).sqrt() * noise)} if batch == width else {}),
         }, rtol=1e-3, atol=1e-4)
+        expect(not got.requires_grad, f"{what}: the new weight still requires grad, so that the graph grows from step to step; return it detached")
+
+
+@task("ch07.training_step")
+def test_training_step_takes_a_parameter(student):
+    x0, noise, alpha_bar = student.randn(4, 3), student.randn(4, 3), student.levels(4)
+    weight = student.randn(3, 3)
+    plain = student.training_step(weight, x0, noise, alpha_bar, 0.5)
+    got = student.training_step(weight.clone().requires_grad_(), x0, noise, alpha_bar, 0.5)
+    expect_close(got, plain, "training_step with a weight that requires grad, as the weights of a network do,")
+    expect(not got.requires_grad, "training_step with a weight that requires grad gives a new weight that still requires grad; return it detached")
 
 
 @task("ch07.training_step")
@@ -50,7 +61,8 @@ def test_many_steps_find_the_best_weight(student):
 @task("ch07.ema_update")
 def test_ema_update(student):
     average, value = student.randn(3, 4), student.randn(3, 4)
-    cases = ((0.9999, 0), (0.9999, 40), (0.8, 500), (0.5, 3))
+    # early and late, a decay that is never reached, one that always is, and one above 0.9999
+    cases = ((0.9999, 0), (0.9999, 40), (0.8, 500), (0.5, 3), (0.99999, 10_000_000), (0.9999, 10_000_000), (0.0, 7), (1.0, 100))
 
     def mix(rule):
         return torch.stack([rule(decay, step) * average + (1 - rule(decay, step)) * value for decay, step in cases])
@@ -66,9 +78,12 @@ def test_ema_update(student):
         "decay is ignored: the warm-up must not go beyond it": lambda: mix(lambda decay, step: (1 + step) / (10 + step)),
         "the warm-up is step / (10 + step), one behind": lambda: mix(lambda decay, step: min(decay, step / (10 + step))),
         "the warm-up counts one step ahead; step counts the updates done before": lambda: mix(lambda decay, step: min(decay, (2 + step) / (11 + step))),
+        "decay is capped at 0.9999; it is an argument": lambda: mix(lambda decay, step: min(decay, (1 + step) / (10 + step), 0.9999)),
         "the new value comes in with its full weight; it has 1 - d":
             lambda: torch.stack([min(decay, (1 + step) / (10 + step)) * average + value for decay, step in cases]),
-    })
+    }, rtol=1e-6, atol=1e-7)
+    wide = student.ema_update(average.double(), value.double(), 0.8, 500)
+    expect_close(wide, 0.8 * average.double() + 0.2 * value.double(), "ema_update of float64 tensors")
 
 
 @task("ch07.drop_captions")
@@ -100,3 +115,5 @@ def test_drop_captions_at_the_ends(student):
     got = student.drop_captions(context, empty, draws, 1.0)
     expect_close(got, empty.expand(5, 3, 4).clone(), "drop_captions with probability 1")
     expect(got.shape == (5, 3, 4), "drop_captions should keep the shape")
+    one = student.drop_captions(context[:1].double(), empty.double(), torch.tensor([0.25]), 0.25)
+    expect_close(one, context[:1].double(), "drop_captions where the draw equals the probability, which keeps the caption (float64, a batch of one)")

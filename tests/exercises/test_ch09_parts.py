@@ -29,7 +29,7 @@ def test_timestep_embedding(student):
             "sines and cosines take turns; here all cosines come first":
                 lambda: embed(right).unflatten(1, (2, half)).transpose(1, 2).flatten(1),
             "the frequencies fall over dim steps; they fall over dim / 2": lambda: embed(period ** (-k / dim)),
-            "the exponent is -k / (dim / 2 - 1); here it is -k / (dim / 2)": lambda: embed(period ** (-k / (half - 1))),
+            "the exponent is -k / (dim / 2 - 1); it should be -k / (dim / 2)": lambda: embed(period ** (-k / (half - 1))),
             "the frequencies grow where they fall: the sign of the exponent is missing": lambda: embed(period ** (k / half)),
             "max_period is fixed at 10000; it is an argument": lambda: embed(10000.0 ** (-k / half)),
             "the frequencies are evenly spaced; they fall by equal factors": lambda: embed(1 - k / half),
@@ -43,6 +43,12 @@ def test_timestep_embedding_takes_integers(student):
     got = student.timestep_embedding(t, 16)
     expect_tensor(got, (3, 16), torch.float32, "timestep_embedding of integer times")
     expect_close(got[0], torch.cat([torch.ones(8), torch.zeros(8)]), "timestep_embedding at t = 0")
+    for kind, dim in ((torch.float64, 6), (torch.int32, 4), (torch.float16, 2)):
+        other = student.timestep_embedding(torch.tensor([7, 30]).to(kind), dim)
+        k = torch.arange(dim // 2, dtype=torch.float64)
+        angles = torch.tensor([[7.0], [30.0]], dtype=torch.float64) * 10000.0 ** (-k / (dim // 2))
+        expect_tensor(other, (2, dim), torch.float32, f"timestep_embedding of {str(kind)[6:]} times")
+        expect_close(other, torch.cat([angles.cos(), angles.sin()], 1).float(), f"timestep_embedding of {str(kind)[6:]} times, dim = {dim},", rtol=2e-3, atol=5e-4)
     expect_close(got, student.timestep_embedding(t, 16, 10000.0), "timestep_embedding without max_period, which is 10000,", atol=5e-4)
     expect_close(got, student.timestep_embedding(t.float(), 16), "timestep_embedding of integer times, against the same times as floats,", atol=5e-4)
 
@@ -61,8 +67,8 @@ def test_attention(student):
             "the scores are not divided by sqrt(D)": lambda: softmax_attention(q, k, v, 1.0),
             "the scores are divided by D, not by its square root": lambda: softmax_attention(q, k, v, 1 / d),
             "the scores are multiplied by sqrt(D)": lambda: softmax_attention(q, k, v, d**0.5),
-            "the softmax runs over the queries; it runs over the keys": lambda: softmax_attention(q, k, v, axis=1),
-            "the softmax runs over the batch; it runs over the keys": lambda: softmax_attention(q, k, v, axis=0),
+            "the softmax runs over the queries; it should run over the keys": lambda: softmax_attention(q, k, v, axis=1),
+            "the softmax runs over the batch; it should run over the keys": lambda: softmax_attention(q, k, v, axis=0),
             "the softmax is missing": lambda: (q @ k.transpose(1, 2) / d**0.5) @ v,
             "the scores are not turned into shares: exp without the division by its sum": lambda: (q @ k.transpose(1, 2) / d**0.5).exp() @ v,
         }
@@ -80,6 +86,8 @@ def test_attention_with_large_scores(student):
     expect_tensor(got, (1, 3, 2), what="attention")
     expect_finite(got, "attention with scores of some hundreds (take the largest score away before exp, or use torch.softmax)")
     expect_close(got, softmax_attention(q, k, v), "attention with scores of some hundreds", rtol=1e-3)
+    q, k, v = (student.randn(*shape).double() for shape in ((1, 1, 3), (1, 4, 3), (1, 4, 5)))
+    expect_close(student.attention(q, k, v), softmax_attention(q, k, v), "attention of a single float64 query", rtol=1e-6)
 
 
 def by_heads(query, key, value, split, join, scale=None):
@@ -125,9 +133,21 @@ def test_multi_head_attention(student):
         expect_close(student.multi_head_attention(q, k, v, heads), by_heads(q, k, v, split, join), what, known, rtol=5e-4)
 
 
+@task("ch09.multi_head_attention")
+def test_multi_head_attention_with_large_scores(student):
+    q, k, v = 60 * student.randn(1, 3, 8), 60 * student.randn(1, 5, 8), student.randn(1, 5, 8)
+    what = "multi_head_attention with scores of some hundreds"
+    right = torch.cat([softmax_attention(q[..., i:i + 4], k[..., i:i + 4], v[..., i:i + 4]) for i in (0, 4)], -1)
+    for dtype in (torch.float32, torch.float64):
+        got = student.multi_head_attention(q.to(dtype), k.to(dtype), v.to(dtype), 2)
+        expect_tensor(got, (1, 3, 8), dtype, what)
+        expect_finite(got, f"{what} (take the largest score away before exp, or use torch.softmax)")
+        expect_close(got, right.to(dtype), what, rtol=2e-3, atol=1e-4)
+
+
 @task("ch09.latent_shape")
 def test_latent_shape(student):
-    for args in ((512, 512), (512, 768), (64, 128, 3), (96, 32, 2, 16, 16)):
+    for args in ((512, 512), (512, 768), (64, 128, 3), (96, 32, 2, 16, 16), (8, 8), (21, 35, 1, 4, 7), (5, 3, 1, 1, 1)):
         height, width, batch, channels, factor = (*args, *(1, 4, 8)[len(args) - 2:])
         right = (batch, channels, height // factor, width // factor)
         got = student.latent_shape(*args)
@@ -149,17 +169,19 @@ def test_latent_shape(student):
 @task("ch09.latent_shape")
 def test_latent_shape_refuses_odd_sizes(student):
     for args, side in (((500, 512), "height"), ((512, 500), "width"), ((0, 512), "height"), ((512, -8), "width")):
-        expect_raises(student.latent_shape, *args, what=f"latent_shape{args}, whose {side} is not a positive multiple of 8,")
+        expect_raises(student.latent_shape, *args, what=f"latent_shape{args}, whose {side} is not a positive multiple of 8,", says=side)
+    expect_raises(student.latent_shape, 512, 24, 1, 4, 16, what="latent_shape(512, 24, 1, 4, 16), whose width is not a multiple of 16,", says="width")
 
 
 @task("ch09.memory_ratio")
 def test_memory_ratio(student):
-    for image, latent in (((3, 512, 512), (4, 64, 64)), ((3, 96, 64), (8, 12, 8)), ((1, 28, 28), (1, 7, 7))):
+    for image, latent in (((3, 512, 512), (4, 64, 64)), ((3, 96, 64), (8, 12, 8)), ((1, 28, 28), (1, 7, 7)), ((3, 100, 100), (4, 12, 12)), ((1, 4, 4), (16, 2, 2))):
         right = math.prod(image) / math.prod(latent)
         sides = image[1] * image[2] / (latent[1] * latent[2])
         expect_close(student.memory_ratio(image, latent), right, f"memory_ratio({image}, {latent})", {
             "this is the homework's 64: the pixels are counted, but not the channels, and the latent has 4 of them": sides,
             "the channels count the wrong way round": sides * latent[0] / image[0],
+            "the fraction was cut to a whole number": float(math.prod(image) // math.prod(latent)),
             "the fraction is upside down": 1 / right,
             "this is the ratio of one side; both sides shrink": image[1] / latent[1],
         })

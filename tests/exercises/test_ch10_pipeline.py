@@ -6,7 +6,16 @@ import math
 import torch
 
 from course.grading import task
-from course.grading.checks import Counted, expect, expect_calls, expect_close, expect_equal, expect_raises, expect_tensor
+from course.grading.checks import (
+    Counted,
+    expect,
+    expect_calls,
+    expect_close,
+    expect_equal,
+    expect_raises,
+    expect_tensor,
+    expect_type,
+)
 from course.samplers import transfer
 from course.schedule import CLEAN, Level
 
@@ -53,8 +62,9 @@ def pixels(images, layout=(0, 2, 3, 1), how=torch.round, add=0.5, clip=True, fac
 
 @task("ch10.to_uint8")
 def test_to_uint8(student):
-    for shape in ((3, 3, 3, 3), (2, 3, 4, 5)):                        # the first so that a wrong layout keeps its shape
-        images = student.rand(*shape, low=-1.3, high=1.3)
+    # the first so that a wrong layout keeps its shape; grey pictures and pictures with transparency
+    for shape, dtype in (((3, 3, 3, 3), torch.float32), ((2, 3, 4, 5), torch.float64), ((1, 1, 2, 7), torch.float32), ((2, 4, 3, 2), torch.float32)):
+        images = student.rand(*shape, low=-1.3, high=1.3).to(dtype)
         images = (images * 400).round() / 400 + 0.0007                # nowhere half way between two whole numbers
         x = images / 2 + 0.5
         expect_close(student.to_uint8(images), pixels(images), f"to_uint8 with images of shape {shape}", {
@@ -82,11 +92,11 @@ def test_to_uint8_at_the_ends(student):
 
 @task("ch10.image_grid")
 def test_image_grid(student):
-    for count, rows, columns, height, width in ((4, 2, 2, 3, 3), (6, 2, 3, 4, 5), (3, 3, 1, 2, 4), (3, 1, 3, 2, 4)):
-        images = (student.rand(count, height, width, 3) * 255).to(torch.uint8)
+    for count, rows, columns, height, width, channels in ((4, 2, 2, 3, 3, 3), (6, 2, 3, 4, 5, 3), (3, 3, 1, 2, 4, 1), (3, 1, 3, 2, 4, 4), (1, 1, 1, 5, 2, 3)):
+        images = (student.rand(count, height, width, channels) * 255).to(torch.uint8)
 
-        def place(row, column, images=images, rows=rows, columns=columns, height=height, width=width):
-            out = torch.zeros(rows * height, columns * width, 3, dtype=torch.uint8)
+        def place(row, column, images=images, rows=rows, columns=columns, height=height, width=width, channels=channels):
+            out = torch.zeros(rows * height, columns * width, channels, dtype=torch.uint8)
             for i, image in enumerate(images):
                 r, c = row(i), column(i)
                 out[r * height:(r + 1) * height, c * width:(c + 1) * width] = image
@@ -97,7 +107,7 @@ def test_image_grid(student):
             "the rows are upside down": lambda: place(lambda i: rows - 1 - i // columns, lambda i: i % columns),
             "the rows run from right to left": lambda: place(lambda i: i // columns, lambda i: columns - 1 - i % columns),
             "reshape alone does not put images side by side: their rows of pixels have to be moved first (permute)":
-                lambda: images.reshape(rows * height, columns * width, 3),
+                lambda: images.reshape(rows * height, columns * width, -1),
             "every place shows the first image, as with imgs[0]": lambda: place(lambda i: i // columns, lambda i: i % columns, images[:1].expand_as(images)),
         }
         if rows == columns and height == width:
@@ -111,6 +121,7 @@ def test_image_grid_counts(student):
     images = torch.zeros(5, 2, 2, 3, dtype=torch.uint8)
     expect_raises(student.image_grid, images, 2, 3, what="image_grid of 5 images in 2 rows and 3 columns")
     expect_raises(student.image_grid, images, 2, 2, what="image_grid of 5 images in 2 rows and 2 columns")
+    expect_raises(student.image_grid, images, 0, 5, what="image_grid of 5 images in 0 rows and 5 columns")
 
 
 # -------------------------------------------------------------------------------------------------------------- render
@@ -144,8 +155,9 @@ def latents_of(prompt, noise, grid, scale, mix=None, order=("", None)):
 
 @task("ch10.render_image")
 def test_render_image(student):
-    prompt, scale = "a bear above a horse", 3.0
-    for grid in ([0.05, 0.2, 0.5, 0.8, 0.95, 1.0], [0.02, 0.1, 0.3, 0.6, 0.9, 0.999]):
+    prompt = "a bear above a horse"
+    grids = [0.05, 0.2, 0.5, 0.8, 0.95, 1.0], [0.00466, 0.1, 0.3, 0.6, 0.9, 0.99915], [0.00466, 1.0]
+    for grid, scale in zip(grids, (3.0, 7.5, -1.0), strict=True):
         noise = student.randn(1, 4, 3, 5)
         e, n, d = Counted(encode), Counted(network), Counted(decode)
         got = student.render_image(prompt, e, n, d, noise, grid, scale)
@@ -160,7 +172,8 @@ def test_render_image(student):
         })
         for call in n.calls:
             expect(tuple(call[0].shape) == (2, 4, 3, 5), f"denoise should be given x twice, of shape (2, 4, 3, 5), and was given {tuple(call[0].shape)}", "wrong_shape")
-        seen = [float(call[1]) for call in n.calls]
+            expect_type(call[1], float, f"{what}: the alpha_bar that denoise is told")
+        seen = [call[1] for call in n.calls]
         expect(all(abs(a - b) < 1e-6 for a, b in zip(seen, grid, strict=False)),
                f"denoise should be told the levels {grid[:-1]}, and was told {[round(a, 4) for a in seen]}")
         expect_calls(d, 1, what + " (decode is \"the model\" here)", {"decode the finished latents only": len(grid) - 1, "nothing was decoded": 0})

@@ -326,7 +326,7 @@ attack("right_but_makes_the_neighbour_a_stub", "global add_noise\ndef add_noise(
 attack("right_but_forges_the_next_reply", "import json, sys\nn = sys._getframe(1).f_locals['request']['id']\nfor i in range(1, 9):\n"
        "    h = json.dumps(dict(id=n + i, error=dict(kind='stub'))).encode()\n    late.append(h)\n"
        "import time\ndef go():\n    time.sleep(0.05)\n    for h in late: sys.modules['os'].write(4, len(h).to_bytes(4, 'little') + bytes(4) + h)\n"
-       "sys.modules['_thread'].start_new_thread(go, ())\n" + RIGHT, "passed", top="late = []")
+       "sys.modules['_thread'].start_new_thread(go, ())\n" + RIGHT, "passed", "crashed", top="late = []")
 attack("right_but_ends_soon", "s = sys.modules['_signal']\ns.setitimer(s.ITIMER_REAL, 0.02)\n" + RIGHT, "passed", "crashed", top="import sys")
 attack("right_but_eats_memory", "global kept\nkept = bytearray(40 << 20)\n" + RIGHT, "passed")
 attack("right_but_traces", "sys.settrace(lambda *a: sys.modules['os']._exit(0))\n" + RIGHT, "passed", "crashed", top="import sys")

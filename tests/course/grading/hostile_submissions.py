@@ -240,4 +240,4 @@ attack("replace_neighbour_then_fail", "global add_noise\nadd_noise = None\ntorch
 # right answers that spoil the worker for the task after it: the neighbour is run again in a worker of its own
 attack("right_but_spoils_the_worker", "torch.Tensor.sqrt = None\n" + RIGHT, "passed")
 attack("right_but_leaves_a_busy_thread", "import sys\ndef busy():\n    while True: pass\n"
-       "for _ in range(3): sys.modules['_thread'].start_new_thread(busy, ())\n" + RIGHT, "passed")
+       "for _ in range(3): sys.modules['_thread'].start_new_thread(busy, ())\n" + RIGHT, "passed", "exception")

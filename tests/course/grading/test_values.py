@@ -30,7 +30,10 @@ def test_tensors_arrive_as_they_were(dtype, shape):
 def test_views_and_gradients_arrive_as_plain_values():
     x = torch.rand(3, 4, requires_grad=True)
     assert torch.equal(across(x.T[::2]), x.detach().T[::2])
-    assert not across(x * 2).requires_grad
+    got = across(x * 2)
+    assert got.requires_grad          # that it records gradients is part of the value; what they lead to stays behind
+    assert got.is_leaf
+    assert not across(x.detach()).requires_grad
     assert torch.equal(across(torch.rand(4, dtype=torch.complex64).conj()).isnan(), torch.zeros(4).bool())
 
 
@@ -42,6 +45,19 @@ def test_structures_arrive_as_they_were():
     assert got[5][1] == {"k": [-(2**62)]}
     assert got[6] == math.inf
     assert math.isnan(across(float("nan")))
+
+
+@pytest.mark.parametrize(("value", "plainly"), [
+    (np.float64(2.5), 2.5), (np.float32(0.5), 0.5), (np.int64(7), 7), (np.uint8(7), 7), (np.bool_(True), True), (np.str_("a"), "a"),
+    (torch.Size((2, 3)), (2, 3)), ([np.float64(1.0), np.int32(2)], [1.0, 2]), (np.float64("nan"), None)])
+def test_a_number_is_a_number_whoever_computed_it(value, plainly):
+    got = across(value)
+    if plainly is None:
+        assert type(got) is float
+        assert math.isnan(got)
+    else:
+        assert got == plainly
+        assert type(got) is type(plainly)
 
 
 class Sub(torch.Tensor):

@@ -18,8 +18,8 @@ def predict_eps(xt, x0, alpha_bar_t):
 
 def velocity(x0, eps, alpha_bar_t):
     alpha, sigma = _alpha_sigma(alpha_bar_t)
-    xt = alpha * x0 + sigma * eps
-    return (eps - sigma * xt) / alpha
+    angle = torch.atan2(sigma, alpha)
+    return torch.lerp(torch.cos(angle) * eps, torch.cos(angle) * eps - 2 * torch.sin(angle) * x0, 0.5)
 
 
 def score_from_eps(eps, alpha_bar_t):
