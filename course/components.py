@@ -33,6 +33,7 @@ from course.model_files import (
     weights_among,
 )
 
+NETS = ("diffusers", "course")
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
@@ -46,7 +47,8 @@ class Components(NamedTuple):
     scheduler: Any
 
 
-def load_components(name: str | os.PathLike[str], device: str = "auto", dtype: Any = None, **replacements: Any) -> Components:
+def load_components(name: str | os.PathLike[str], device: str = "auto", dtype: Any = None, nets: str = "diffusers",
+                    **replacements: Any) -> Components:
     """Load the five components of a Stable Diffusion model.
 
     name           "emoji" (the model that ships with the course), a folder laid out like CompVis/stable-diffusion-v1-4, or
@@ -54,6 +56,7 @@ def load_components(name: str | os.PathLike[str], device: str = "auto", dtype: A
                    only that cache is used.
     device         "auto" (CUDA, else Apple's MPS, else the CPU), or what torch calls it
     dtype          None or "auto" (float16 on CUDA, float32 elsewhere), "float32", "float16", "bfloat16" or a torch.dtype
+    nets           "diffusers": the libraries' own networks; "course": ours, from course/nets, with the same weights
     replacements   another vae, unet, tokenizer, text_encoder or scheduler: a folder or a hub id (either of them with
                    "/subfolder" at the end if need be), or the object itself, which is moved to the device but keeps its dtype
 
@@ -62,6 +65,8 @@ def load_components(name: str | os.PathLike[str], device: str = "auto", dtype: A
     unknown = set(replacements) - set(Components._fields)
     if unknown:
         raise ValueError(f"there is no component {', '.join(sorted(unknown))}; there are {', '.join(Components._fields)}")
+    if nets not in NETS:
+        raise ValueError(f"unknown nets {nets!r}; there are {' and '.join(NETS)}")
     device = pick_device(device)
     dtype = pick_dtype(dtype, device)
     own = [kind for kind in Components._fields if replacements.get(kind) is None]
@@ -70,9 +75,9 @@ def load_components(name: str | os.PathLike[str], device: str = "auto", dtype: A
     for kind in Components._fields:
         part = replacements.get(kind)
         if part is None:
-            part = _load(kind, Path(where), kind, dtype)
+            part = _load(kind, Path(where), kind, dtype, nets)
         elif isinstance(part, str | os.PathLike):
-            part = _load_replacement(kind, part, dtype)
+            part = _load_replacement(kind, part, dtype, nets)
         if isinstance(part, torch.nn.Module):
             part = part.to(device).eval().requires_grad_(False)
         parts[kind] = part
@@ -144,12 +149,17 @@ def locate(name: str | os.PathLike[str], parts: Sequence[str] = Components._fiel
     return str(path)
 
 
-def _load(kind: str, model: Path, subfolder: str, dtype: torch.dtype) -> Any:
-    """One part by its own library's from_pretrained, as the class that the model's index or the part's own config names.
+def _load(kind: str, model: Path, subfolder: str, dtype: torch.dtype, nets: str) -> Any:
+    """One part by its own library's from_pretrained, as the class that the model's index or the part's own config names; or,
+    with nets "course", into a network of ours.
 
     Raises FileNotFoundError that names the files that are there, and the likely cause."""
     folder = model / subfolder
     try:
+        if nets == "course" and kind != "scheduler":
+            from course.nets import as_part, load_part
+
+            return as_part(load_part(kind, folder, dtype))
         kind_of_weights = weights_among(entry.name for entry in folder.iterdir())
         part_class = class_of(kind, folder, read_json(model / "model_index.json") if subfolder == kind else {})
         options: dict[str, Any] = {}
@@ -162,12 +172,14 @@ def _load(kind: str, model: Path, subfolder: str, dtype: torch.dtype) -> Any:
     except (KeyboardInterrupt, MemoryError):
         raise
     except Exception as error:                       # of whatever type: the libraries raise a dozen of them
+        if nets == "course" and isinstance(error, ValueError):
+            raise ValueError(f"cannot load the {kind} from {folder} into the networks of the course: {error}") from error
         files = f"it holds {listing(folder)}" if folder.is_dir() else "there is no such folder"
         cause = _sentence(instead(folder) or instead(model)) or "The folder is incomplete or damaged; copy it again. "
         raise FileNotFoundError(f"cannot load the {kind} from {folder}: {files}. {cause}\n({first_line(error)})") from error
 
 
-def _load_replacement(kind: str, source: str | os.PathLike[str], dtype: torch.dtype) -> Any:
+def _load_replacement(kind: str, source: str | os.PathLike[str], dtype: torch.dtype, nets: str) -> Any:
     """A folder or hub id that is the part itself, or a whole model that has one."""
     path = Path(source).expanduser()
     if path.is_file():
@@ -181,7 +193,7 @@ def _load_replacement(kind: str, source: str | os.PathLike[str], dtype: torch.dt
         path = fetched(f"{owner}/{repository}", [inside] if inside else ["", kind])
     if not inside and (path / kind).is_dir():
         inside = kind
-    return _load(kind, path, inside, dtype)
+    return _load(kind, path, inside, dtype, nets)
 
 
 DEFAULTS = {"vae": "AutoencoderKL", "unet": "UNet2DConditionModel", "scheduler": "PNDMScheduler", "tokenizer": "AutoTokenizer",
