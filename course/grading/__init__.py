@@ -18,8 +18,12 @@ from typing import Any
 __all__ = ["task"]
 
 
-def task(task_id: str) -> Any:
-    """Mark a check function as belonging to the task `task_id`, such as "ch03.add_noise"."""
+def task(task_id: str, share: float = 1.0) -> Any:
+    """Mark a check function as belonging to the task `task_id`, such as "ch03.add_noise".
+
+    The first check of a task is its core: unless it is met, nothing is earned. It is worth half of the points (all of them
+    if it is the only one); the other checks divide the other half in proportion to their `share`.
+    """
     import pytest
 
-    return pytest.mark.task(task_id)
+    return pytest.mark.task(task_id, share=share)

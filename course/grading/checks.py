@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from course.grading.errors import CheckFailed, NotAttempted, StudentRaised
+from course.grading.errors import KNOWN, CheckFailed, NotAttempted, StudentRaised
 from course.grading.values import Opaque, describe
 
 __all__ = ["Counted", "expect", "expect_calls", "expect_close", "expect_equal", "expect_finite", "expect_raises",
@@ -166,7 +166,7 @@ def expect_calls(model: Counted, expected: int, what: str = "the sampler", known
     if model.count != expected:
         hints = [text for text, count in (known or {}).items() if count == model.count]
         raise CheckFailed("wrong_value", f"{what} should call the model {expected} times, and called it {model.count} times"
-                          + (f". This looks like a known mistake: {hints[0]}" if hints else ""))
+                          + (KNOWN + hints[0] if hints else ""))
 
 
 # ---------------------------------------------------------------- the words
@@ -198,7 +198,7 @@ def _mistake(got: Any, known: Mapping[str, Any] | None, rtol: float, atol: float
         else:
             same = type(got) is type(wrong) and _plain_only(got) == wrong
         if same:
-            return f". This looks like a known mistake: {text}"
+            return KNOWN + text
     return ""
 
 

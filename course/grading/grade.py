@@ -290,7 +290,7 @@ class Grader:
         tasks = [dict(entry) for entry in entries]
         for task in list(self.tasks.values())[len(tasks):]:
             tasks.append(Result(task.id, 0.0, float(task.points), "failed", "grader_error",
-                                "grading ended before this task was reached").as_dict())
+                                "grading ended before this task was reached", extra=task.extra).as_dict())
         for entry in tasks:
             entry["title"] = self.tasks[entry["id"]].title
             entry["feedback"] = plain(entry["feedback"], 2000)
@@ -300,7 +300,7 @@ class Grader:
                            "paths": dict(submission.paths),
                            "files": {name: hashlib.sha256(data).hexdigest() for name, data in sorted(submission.files.items())}},
             "score": sum(entry["score"] for entry in tasks),
-            "max_score": sum(entry["max_score"] for entry in tasks),
+            "max_score": sum(entry["max_score"] for entry in tasks if not entry["extra"]),
             "tasks": tasks,
             "sandbox": self.isolation.report(),
             "seed": seed,

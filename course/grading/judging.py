@@ -66,7 +66,7 @@ class Judging:
     def judge(self, task: Task, text: str, seed: int) -> Result:
         """The verdict on one task whose answer is in the Markdown `text`."""
         def failed(cause: str, feedback: str) -> Result:
-            return Result(task.id, 0.0, float(task.points), "failed", cause, feedback)
+            return Result(task.id, 0.0, float(task.points), "failed", cause, feedback, extra=task.extra)
 
         try:
             if self._process is None or self._process.poll() is not None:

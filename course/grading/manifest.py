@@ -8,6 +8,8 @@
     hints = ["first rung", "second rung"]
     needs = ["ch03.alphas_cumprod"]
     docs = "chapters/03-forward.md"
+    minutes = 10                   # how long a median student takes: an estimate
+    extra = true                   # beyond the 100 points: adds to the score, not to what can be reached, optional
     timeout = 10                   # seconds for one call, optional
     memory = 1024                  # MiB a call may use beyond what torch needs, optional
 
@@ -40,6 +42,8 @@ class Task:
     docs: str = ""
     timeout: float = 10.0
     memory: int = 1024
+    minutes: int = 0
+    extra: bool = False
 
 
 def load_tasks(folder: Path | str = CHECKS) -> dict[str, Task]:
@@ -72,7 +76,7 @@ def read_manifest(path: Path) -> list[Task]:
 
 
 _FIELDS = {"id": str, "title": str, "points": (int, float), "difficulty": int, "hints": list, "needs": list,
-           "docs": str, "timeout": (int, float), "memory": int}
+           "docs": str, "timeout": (int, float), "memory": int, "minutes": int, "extra": bool}
 
 
 def _task(entry: dict, path: Path) -> Task:
@@ -84,7 +88,7 @@ def _task(entry: dict, path: Path) -> Task:
         kind = _FIELDS.get(key)
         if kind is None:
             raise ValueError(f"{where}: unknown key {key!r}; one of {', '.join(_FIELDS)}")
-        if not isinstance(value, kind) or isinstance(value, bool):  # type: ignore[arg-type]
+        if not isinstance(value, kind) or isinstance(value, bool) != (kind is bool):  # type: ignore[arg-type]
             raise ValueError(f"{where}: {key} = {value!r} has the wrong type")
         if isinstance(value, list) and not all(isinstance(item, str) for item in value):
             raise ValueError(f"{where}: {key} must be a list of strings")

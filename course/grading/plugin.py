@@ -26,7 +26,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "task(id): the task of the manifest that a check belongs to")
+    config.addinivalue_line("markers", "task(id, share): the task of the manifest that a check belongs to")
 
 
 @pytest.fixture

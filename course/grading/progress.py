@@ -13,7 +13,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +116,7 @@ def show(console: Console, tasks: dict[str, Task], results: dict[str, Result], b
             console.print(f"[red]{result.id}[/red] [bold]{escape(tasks[result.id].title)}[/bold] "
                           f"({escape((result.cause or '').replace('_', ' '))})")
             console.print(Padding(Text(result.feedback), (0, 0, 1, 4)))
-    score, most = sum(r.score for r in results.values()), sum(r.max_score for r in results.values())
+    score, most = total(results.values())
     done = sum(r.status == "passed" for r in results.values())
     console.print(f"[bold]{score:g} of {most:g} points[/bold], {done} of {len(results)} tasks  {bar(score, most)}")
     if (task := next_task(tasks, results)) is not None:
@@ -126,9 +126,15 @@ def show(console: Console, tasks: dict[str, Task], results: dict[str, Result], b
         console.print("Everything is done. [bold]course render --mine \"a bear above a horse\"[/bold] paints with it.")
 
 
+def total(results: Iterable[Result]) -> tuple[float, float]:
+    """(points earned, points that can be reached): extra tasks add to the first only."""
+    results = list(results)
+    return round(sum(r.score for r in results), 2), sum(r.max_score for r in results if not r.extra)
+
+
 def bar(score: float, most: float, width: int = 25) -> str:
     """A progress bar of plain characters, which look the same everywhere."""
-    filled = int(width * score / most) if most else 0
+    filled = min(width, int(width * score / most)) if most else 0
     return escape("[" + "#" * filled + "." * (width - filled) + "]")
 
 
@@ -158,7 +164,7 @@ def _chapter_table(tasks: dict[str, Task], results: dict[str, Result]) -> Table:
         if not rows:
             continue
         counts = {s: sum(r.status == s for r in rows) for s in WORDS}
-        score, most = sum(r.score for r in rows), sum(r.max_score for r in rows)
+        score, most = total(rows)
         table.add_row(chapter, f"{score:g} / {most:g}", f"[green]{counts['passed']}[/green]" if counts["passed"] else "-",
                       f"[red]{counts['failed']}[/red]" if counts["failed"] else "-", str(counts["not_attempted"] or "-"))
     return table
@@ -260,7 +266,7 @@ def watch(names: Sequence[str], folder: Path = EXERCISES, console: Console | Non
             results |= fresh
             show(console, tasks, fresh)
             if len(results) > len(fresh):
-                score, most = (sum(getattr(r, which) for r in results.values()) for which in ("score", "max_score"))
+                score, most = total(results.values())
                 console.print(f"Altogether {score:g} of {most:g} points  {bar(score, most)}")
 
 

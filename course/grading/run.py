@@ -10,7 +10,7 @@ import itertools
 import logging
 import sys
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ class Check:
     function: Callable[..., None]
     arguments: tuple[tuple[str, Any], ...] = ()
     hidden: bool = False
+    share: float = 1.0
 
     def __call__(self, student: Any) -> None:
         self.function(student=student, **dict(self.arguments))
@@ -36,7 +37,11 @@ class Check:
 
 @dataclass(frozen=True)
 class Result:
-    """The verdict on one task. `status` is passed, failed or not_attempted; `cause` is None unless failed."""
+    """The verdict on one task. `status` is passed, failed or not_attempted; `cause` is None unless failed.
+
+    A task that failed may have earned a part of its points. `mistake` is the known mistake its feedback names, or None.
+    An `extra` task is not counted in what can be reached.
+    """
 
     id: str
     score: float
@@ -44,6 +49,8 @@ class Result:
     status: str
     cause: str | None
     feedback: str
+    mistake: str | None = None
+    extra: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -71,7 +78,7 @@ def load_checks(folder: Path | str = CHECKS) -> dict[str, list[Check]]:
             if not function_name.startswith("test") or not inspect.isfunction(function):
                 continue
             marks = [*getattr(function, "pytestmark", []), *_module_marks(module)]
-            tasks = [mark.args[0] for mark in marks if mark.name == "task"]
+            tasks = [mark for mark in marks if mark.name == "task"]
             if not tasks:
                 raise ValueError(f"{path.name}: {function_name} has no @task(...)")
             for arguments in _parametrisations(marks):
@@ -79,9 +86,10 @@ def load_checks(folder: Path | str = CHECKS) -> dict[str, list[Check]]:
                 if set(inspect.signature(function).parameters) != given:
                     raise ValueError(f"{path.name}: {function_name} may take the fixture `student` and parameters only")
                 label = "-".join(plain(value, 30) for _, value in arguments)
-                found.setdefault(tasks[0], []).append(
-                    Check(tasks[0], function_name + (f"[{label}]" if label else ""), function, arguments,
-                          path.parent.name == "hidden"))
+                name = tasks[0].args[0]
+                found.setdefault(name, []).append(
+                    Check(name, function_name + (f"[{label}]" if label else ""), function, arguments,
+                          path.parent.name == "hidden", tasks[0].kwargs.get("share", 1.0)))
     return found
 
 
@@ -115,44 +123,73 @@ def _parametrisations(marks: Iterable[Any]) -> list[tuple[tuple[str, Any], ...]]
     return [tuple(itertools.chain(*combination)) for combination in itertools.product(*axes)]
 
 
+def shares(checks: Sequence[Check]) -> list[float]:
+    """The share of a task's points for each of its checks: half for the first, the rest as they say; they sum to 1."""
+    others = sum(check.share for check in checks[1:])
+    return [1 - CORE * (others > 0), *(CORE * check.share / others if others else 0.0 for check in checks[1:])]
+
+
+CORE = 0.5          # of the points go to the checks after the first
+FINAL = ("timeout", "memory", "crashed", "forbidden", "import_error", "unreadable", "grader_error")          # no use in going on
+
+
 def run_task(task: Task, checks: Iterable[Check], student_for: Callable[[Task, str], Any]) -> Result:
-    """Run the checks of one task in order until one fails. `student_for(task, check name)` makes the student they see."""
+    """Run the checks of one task. `student_for(task, check name)` makes the student they see.
+
+    The verdict and the feedback are those of the first check that is not met; the ones after it are still run for their
+    share of the points, unless it was the first, or the code could not be run.
+    """
     checks = list(checks)
-
-    def result(status: str, cause: str | None, feedback: str) -> Result:
-        return Result(task.id, float(task.points) if status == "passed" else 0.0, float(task.points), status, cause, feedback)
-
     if not checks:
-        return result("failed", "grader_error", f"there is no check for {task.id}; please report this")
-    for check in checks:
-        student = None
+        return Result(task.id, 0.0, float(task.points), "failed", "grader_error",
+                      f"there is no check for {task.id}; please report this", extra=task.extra)
+    earned, met, first = 0.0, 0, None
+    for check, share in zip(checks, shares(checks), strict=True):
         try:
-            student = student_for(task, check.name)
-            check(student)
+            failed = _unmet(check, student_for, task)
         except NotAttempted as stub:
-            return result("not_attempted", None, str(stub))
-        except CheckFailed as failed:
-            return result("failed", failed.cause, HIDDEN if check.hidden else str(failed))
-        except AssertionError as failed:
-            if check.hidden:
-                return result("failed", "wrong_value", HIDDEN)
-            return result("failed", "wrong_value", plain(failed) or f"the check {check.name} was not met")
-        except RecursionError:
-            return result("failed", "unreadable", "this is nested too deeply to be read; write it more simply")
-        except MemoryError:
-            return result("failed", "memory", "checking this needs more memory than there is for it")
-        except Exception as error:
-            if returned := getattr(student, "_returned", ""):          # right values come through every check: this one did not
-                return result("failed", "wrong_type", HIDDEN if check.hidden else f"{returned}, which cannot be used "
-                              f"({type(error).__name__}: {plain(error, 200)})")
-            frames = traceback.extract_tb(error.__traceback__)
-            where = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "?"
-            what = f"the check {check.name} could not be completed ({type(error).__name__} at {where})"
-            if check.hidden:          # for the instructor only: neither its name nor its place is the student's
-                logging.getLogger(__name__).warning("%s: hidden %s", task.id, what)
-                what = "a check that is not shown could not be completed"
-            return result("failed", "grader_error", f"{what}; please report this")
-    return result("passed", None, f"{len(checks)} of {len(checks)} checks passed")
+            if first is None:
+                return Result(task.id, 0.0, float(task.points), "not_attempted", None, str(stub), extra=task.extra)
+            failed = CheckFailed("exception", str(stub))
+        met += failed is None
+        earned += share * (1.0 if failed is None else failed.earned)
+        first = first or failed
+        if failed is not None and (failed.cause in FINAL or check is checks[0]):
+            break
+    score = float(task.points) if first is None else 0.0 if first.cause == "grader_error" else round(task.points * earned, 2)
+    if first is None:
+        return Result(task.id, score, float(task.points), "passed", None, f"{met} of {len(checks)} checks passed", extra=task.extra)
+    return Result(task.id, score, float(task.points), "failed", first.cause, str(first), first.mistake, task.extra)
+
+
+def _unmet(check: Check, student_for: Callable[[Task, str], Any], task: Task) -> CheckFailed | None:
+    """What is not met in one check, in words for the student; None if it is met. Raises NotAttempted for a stub."""
+    student = None
+    try:
+        student = student_for(task, check.name)
+        check(student)
+    except NotAttempted:
+        raise
+    except CheckFailed as failed:
+        return CheckFailed(failed.cause, HIDDEN, failed.earned) if check.hidden else failed
+    except AssertionError as failed:
+        return CheckFailed("wrong_value", HIDDEN if check.hidden else plain(failed) or f"the check {check.name} was not met")
+    except RecursionError:
+        return CheckFailed("unreadable", "this is nested too deeply to be read; write it more simply")
+    except MemoryError:
+        return CheckFailed("memory", "checking this needs more memory than there is for it")
+    except Exception as error:
+        if returned := getattr(student, "_returned", ""):          # right values come through every check: this one did not
+            return CheckFailed("wrong_type", HIDDEN if check.hidden else f"{returned}, which cannot be used "
+                               f"({type(error).__name__}: {plain(error, 200)})")
+        frames = traceback.extract_tb(error.__traceback__)
+        where = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "?"
+        what = f"the check {check.name} could not be completed ({type(error).__name__} at {where})"
+        if check.hidden:          # for the instructor only: neither its name nor its place is the student's
+            logging.getLogger(__name__).warning("%s: hidden %s", task.id, what)
+            what = "a check that is not shown could not be completed"
+        return CheckFailed("grader_error", f"{what}; please report this")
+    return None
 
 
 def check_folder(folder: Path | str = EXERCISES, tasks: Iterable[str] | None = None, seed: int = 0,

@@ -73,3 +73,59 @@ def test_the_digest_follows_the_checks(tmp_path, checks):
     (folder / "hidden").mkdir()
     (folder / "hidden" / "test_ch03_hidden.py").write_text(HEAD)
     assert checks_digest(folder) != before
+
+
+MANY = """
+@task("ch03.alphas_cumprod", share=3)
+def test_single(student):
+    expect_close(student.alphas_cumprod(torch.tensor([0.25])), torch.tensor([0.75]), what="one beta")
+
+
+@task("ch03.alphas_cumprod")
+def test_ends(student):
+    expect_close(student.alphas_cumprod(torch.tensor([1.0])), torch.tensor([0.0]), what="beta = 1")
+"""
+
+
+def test_a_task_is_not_all_or_nothing(verdict, checks):
+    core = len(load_checks(checks)["ch03.alphas_cumprod"]) - 1          # checks of one share each beside the core
+    assert verdict(HONEST, MANY).score == 2.0
+    floor = HONEST.replace("1 - betas", "(1 - betas).clamp(min=1e-9)")
+    result = verdict(floor, MANY.replace("torch.tensor([0.0])", "torch.zeros(1)"))
+    assert result.status == "passed"          # within rounding
+    clipped = HONEST.replace("torch.cumprod(1 - betas, 0)", "torch.cumprod(1 - betas, 0) + (betas == 1)")
+    result = verdict(clipped, MANY)
+    assert (result.status, result.cause) == ("failed", "wrong_value")
+    assert result.score == pytest.approx(2 * (1 - 0.5 / (core + 4)), abs=0.01)
+    assert "beta = 1" in result.feedback
+    other = HONEST.replace("torch.cumprod(1 - betas, 0)", "torch.cumprod(1 - betas, 0) + (len(betas) == 1)")
+    assert verdict(other, MANY).score == pytest.approx(2 * (1 - 0.5 * 4 / (core + 4)), abs=0.01)
+    assert verdict(HONEST.replace("1 - betas", "betas"), MANY).score == 0          # the core is not met
+    assert verdict("def alphas_cumprod(betas):\n    raise NotImplementedError\n", MANY).status == "not_attempted"
+
+
+def test_a_part_of_a_check_may_be_earned_and_the_mistake_has_a_field(verdict):
+    part = '@task("ch03.alphas_cumprod")\ndef test_lines(student):\n    from course.grading.errors import KNOWN, CheckFailed\n' \
+           '    student.alphas_cumprod(torch.ones(1))\n    raise CheckFailed("wrong_value", "line 3" + KNOWN + "a jump", earned=0.5)\n'
+    result = verdict(HONEST, part)
+    assert (result.status, result.mistake) == ("failed", "a jump")
+    assert 1.0 < result.score < 2.0
+
+
+def test_a_right_answer_has_no_mistake(verdict):
+    assert verdict(HONEST).mistake is None
+
+
+def test_an_extra_task_adds_to_the_score_only(tmp_path, checks, grader):
+    from course.grading.progress import total
+    from course.grading.run import Result
+
+    rows = [Result("a", 2.0, 2.0, "passed", None, ""), Result("b", 1.5, 3.0, "failed", "wrong_value", "", extra=True)]
+    assert total(rows) == (3.5, 2.0)
+    folder = tmp_path / "t"
+    shutil.copytree(checks, folder)
+    path = folder / "ch03_forward.toml"
+    path.write_text(path.read_text().replace("points = 2", "points = 2\nextra = true", 1))
+    (tmp_path / "ch03_forward.py").write_text(HONEST)
+    found = check_folder(tmp_path, ["ch03.alphas_cumprod"], checks=folder)
+    assert found["ch03.alphas_cumprod"].extra
