@@ -12,13 +12,12 @@ not confirmed from plain data: `Verdict.evidence`. What was found for some lengt
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import lru_cache
 from itertools import product
 from math import lcm
-
-import numpy as np
 
 from course.equations import certificates, evidence, explain, lower
 from course.equations.ground import INDEX_NAMES, Ground, Grounder, NotDecidable, OutOfRange, Var, shown
@@ -598,8 +597,8 @@ def _refute(
 ) -> Counterexample | None:
     model = _model(claim.setting, i.T, extra=i.extra)
     r = Refuter(model, i.left, i.right, i.free, relation, i.at, formal=bool(lints))
-    weights = r.search(thorough=thorough)
-    return r.exact(weights) if weights is not None else None
+    world = r.search(thorough=thorough)
+    return r.exact(world) if world is not None else None
 
 
 def _proved(claim: Claim, found: dict, instances: list[Instance], notes: tuple, explaining: bool, certificate: str = "") -> Verdict:
@@ -740,12 +739,12 @@ def _bounded(claim: Claim, relation: str, open_: list[Instance]) -> tuple[str, d
 def _strict_equal(claim: Claim, i: Instance, lints: tuple) -> Verdict:
     model = _model(claim.setting, i.T, extra=i.extra)
     r = Refuter(model, i.left, i.right, i.free, claim.relation, i.at)
-    weights = random_weights(model, 2, 1, np.random.default_rng(0), (1, 2, 3))
+    weights = random_weights(model, 2, random.Random(0), (1, 2, 3))
     found = {**claim.data(), "rule": "equal", "like": {}}
     return Verdict(
         "refuted" if evidence.earned(found) else "undecided",
         reason="; ".join([*lints, "both sides are always equal, so the strict inequality never holds"]),
-        counterexample=r.exact(weights, strict_fails=True),
+        counterexample=r.exact((2, weights, {}), strict_fails=True, at=(0,) * len(r.free)),
         evidence=(found,),
     )
 
@@ -760,25 +759,31 @@ def _strict(claim: Claim, i: Instance, lints: tuple, certificate: str) -> Verdic
             reason="the inequality without strictness is proved; whether equality can occur was not decided",
             certificate=certificate,
         )
-    weights = random_weights(model, 2, 1, np.random.default_rng(0), (1, 2, 3))
-    world = World(model, weights, exact=True)
+    weights = random_weights(model, 2, random.Random(0), (1, 2, 3))
+    world = World(model, 2, weights, exact=True)
     for slot, parents in model.parents["q"].items():
-        both = world.marginal("p", frozenset((slot, *parents)))[0]
-        order = [s for s in model.slots if s in (slot, *parents)]
-        both = both.transpose([order.index(s) for s in (*parents, slot)])
-        scale = lcm(*(x.denominator for x in both.reshape(-1)))
-        weights["q"][slot] = np.array([int(x * scale) for x in both.reshape(-1)], dtype=object).reshape(1, *both.shape)
+        rows = world.density("p", frozenset([slot]), frozenset(parents))
+        order = tuple(s for s in model.slots if s in (slot, *parents))
+        scale = lcm(*(x.denominator for x in rows))
+        weights["q"][slot] = [int(rows[k] * scale) for k in _transposed(order, (*parents, slot))]
     r = Refuter(model, i.left, i.right, i.free, claim.relation, i.at)
-    world = World(model, weights, exact=True)
-    r.gap = lambda w: np.zeros((1, *([2] * len(r.free))))  # type: ignore[method-assign]
     return Verdict(
         "refuted",
         reason="; ".join(
             [*lints, "equality occurs (for instance where q is the posterior of p), so the inequality is not strict"]
         ),
-        counterexample=r.exact(weights, strict_fails=True),
+        counterexample=r.exact((2, weights, {}), strict_fails=True, at=(0,) * len(r.free)),
         evidence=(found,),
     )
+
+
+def _transposed(order: tuple, wanted: tuple) -> list[int]:
+    """For each cell of binary variables in the wanted order, its place in a flat table over them in `order`."""
+    out = []
+    for values in product(range(2), repeat=len(wanted)):
+        at = dict(zip(wanted, values, strict=True))
+        out.append(sum(at[s] << (len(order) - 1 - k) for k, s in enumerate(order)))
+    return out
 
 
 # ---------------------------------------------------------------------------------------------- the closed forms

@@ -19,8 +19,6 @@ from fractions import Fraction
 from functools import cache
 from itertools import combinations, permutations, product
 
-import numpy as np
-
 from course.equations.ground import Ground, NotDecidable, Var, difference, shown
 from course.equations.settings import Model
 
@@ -625,17 +623,11 @@ class Bounds:
                 return [(ratio, e)]
         keys = sorted(wanted | {t for e in elementals for t in e.form}, key=order)
         at = {k: i for i, k in enumerate(keys)}
-        matrix = np.zeros((len(keys), len(elementals)))
-        for j, e in enumerate(elementals):
-            for k, v in e.form.items():
-                matrix[at[k], j] = v
-        right = np.zeros(len(keys))
-        for k, v in target.items():
-            right[at[k]] = v
-        found = nonnegative(matrix, right)
+        columns = [{at[k]: float(v) for k, v in e.form.items()} for e in elementals]
+        found = nonnegative(columns, [float(target.get(k, 0)) for k in keys])
         if found is None:
             return None
-        out = [(Fraction(float(x)).limit_denominator(1000), e) for x, e in zip(found, elementals, strict=True) if x > 1e-9]
+        out = [(Fraction(x).limit_denominator(1000), elementals[j]) for j, x in found.items() if x > 1e-9]
         total: Form = {}
         for c, e in out:
             total = plus(total, e.form, c)
@@ -647,37 +639,60 @@ def _powers(mono: frozenset) -> tuple:
     return tuple((f[1], f[2], frozenset(), e) for f, e in sorted(mono, key=order))
 
 
-def nonnegative(matrix: np.ndarray, right: np.ndarray) -> np.ndarray | None:
-    """x >= 0 with matrix @ x = right, or None (C. Lawson and R. Hanson, Solving Least Squares Problems, 1974, chapter 23)."""
-    n = matrix.shape[1]
-    x = np.zeros(n)
-    active = np.zeros(n, dtype=bool)
-    for _ in range(4 * n + 10):
-        rest = right - matrix @ x
-        if np.abs(rest).max(initial=0.0) < 1e-10:
+def nonnegative(columns: list[dict[int, float]], right: list[float]) -> dict[int, float] | None:
+    """x >= 0 with sum_j x_j columns[j] = right, as {j: x_j}, or None (C. Lawson and R. Hanson, Solving Least Squares Problems,
+    1974, chapter 23). The columns are sparse: {row: value}."""
+    x: dict[int, float] = {}  # the active set, with its values
+    for _ in range(4 * len(columns) + 10):
+        rest = list(right)
+        for j, value in x.items():
+            for i, a in columns[j].items():
+                rest[i] -= a * value
+        if max(map(abs, rest), default=0.0) < 1e-10:
             return x
-        gain = matrix.T @ rest
-        gain[active] = -1
-        j = int(gain.argmax())
-        if gain[j] < 1e-9:
+        gains = ((sum(a * rest[i] for i, a in c.items()), -j) for j, c in enumerate(columns) if j not in x)
+        gain, j = max(gains, default=(0.0, 0))
+        if gain < 1e-9:
             return None
-        active[j] = True
+        x[-j] = 0.0
         while True:
-            columns = np.flatnonzero(active)
-            best = np.linalg.lstsq(matrix[:, columns], right, rcond=None)[0]
-            if (best > 1e-12).all():
-                x[:] = 0
-                x[columns] = best
+            names = list(x)
+            best = least_squares([columns[k] for k in names], right)
+            low = [(x[k], b, k) for k, b in zip(names, best, strict=True) if b <= 1e-12]
+            if not low:
+                x = dict(zip(names, best, strict=True))
                 break
-            low = best <= 1e-12
-            with np.errstate(all="ignore"):
-                step = np.min(x[columns][low] / (x[columns][low] - best[low]))
-            x[columns] += (0 if not np.isfinite(step) else step) * (best - x[columns])
-            active[columns[x[columns] <= 1e-12]] = False
-            x[~active] = 0
-            if not active.any():
+            step = min((v / (v - b) if v != b else 0.0) for v, b, _ in low)
+            moved = {k: x[k] + step * (b - x[k]) for k, b in zip(names, best, strict=True)}
+            x = {k: v for k, v in moved.items() if v > 1e-12}
+            if not x:
                 break
     return None
+
+
+def least_squares(columns: list[dict[int, float]], right: list[float]) -> list[float]:
+    """The least-squares solution by the normal equations, with pivots; a column that depends on others gets 0."""
+    n = len(columns)
+    rows = [
+        [sum(a * other.get(i, 0.0) for i, a in c.items()) for other in columns] + [sum(a * right[i] for i, a in c.items())]
+        for c in columns
+    ]
+    used: list[tuple[int, int]] = []  # (row, column) of the pivots
+    for _ in range(n):
+        free = [i for i in range(n) if i not in {r for r, _ in used}]
+        taken = {c for _, c in used}
+        size, i, j = max(((abs(rows[i][j]), i, j) for i in free for j in range(n) if j not in taken), default=(0.0, 0, 0))
+        if size < 1e-9:
+            break
+        used.append((i, j))
+        for k in range(n):
+            if k != i and rows[k][j]:
+                scale = rows[k][j] / rows[i][j]
+                rows[k] = [a - scale * b for a, b in zip(rows[k], rows[i], strict=True)]
+    out = [0.0] * n
+    for i, j in used:
+        out[j] = rows[i][n] / rows[i][j]
+    return out
 
 
 __all__ = ["Bounds", "Elemental", "Form", "Normaliser", "difference", "plus"]

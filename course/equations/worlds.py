@@ -1,26 +1,29 @@
 """Small worlds: every variable gets a few values, every conditional table is filled with fractions. A statement that fails in
-one world, computed exactly, is refuted. Many worlds at once are tried in floating point; only a hit is computed exactly.
+one world, computed exactly, is refuted. Many worlds are tried in floating point; only a hit is computed exactly.
 
-Numbers that contain logarithms are kept as polynomials in log s_i with rational coefficients, and only compared at the end, to 60
-digits, where the logarithm of decimal.Decimal is correctly rounded: a difference that is seen is there.
+A pair of ground terms becomes one Python expression over tables of conditional probabilities (`Program`), which floats and
+exact numbers run through alike. Numbers that contain logarithms are kept as polynomials in log s_i with rational coefficients,
+and only compared at the end, to 60 digits, where the logarithm of decimal.Decimal is correctly rounded: a difference that is
+seen is there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+import random
 from dataclasses import dataclass, field
 from decimal import Decimal, localcontext
 from fractions import Fraction
 from itertools import product
-from math import prod
-
-import numpy as np
+from typing import Any
 
 from course.equations.ground import Ground, NotDecidable, Var, shown
 from course.equations.settings import Model, Slot
 
-MAX_CELLS = 2_000_000
+MAX_CELLS = 200_000  # values of variables, all at once
 MAX_PRODUCTS = 4_000  # of logarithms, in one multiplication
+MAX_BOUND = 22  # variables that are summed over, one inside the other
+SEEN = 1e-9  # a relative difference that floating point does not make by itself
 
 
 class Logs:
@@ -150,182 +153,191 @@ def _exp(x) -> Logs:
     return Logs(out)
 
 
-_exact_log = np.frompyfunc(_log, 1, 1)
-_exact_exp = np.frompyfunc(_exp, 1, 1)
-_to_logs = np.frompyfunc(Logs.of, 1, 1)
+# ---------------------------------------------------------------------------------------------------------- worlds
+
+Weights = dict[str, dict[Slot, list[int]]]  # of every law and slot: whole numbers, parents in order, then the slot itself
 
 
 class World:
-    """Tables for the laws of a model: tables[letter][slot] is p(slot | parents), axes: batch, the parents in order, the slot.
+    """Tables for the laws of a model, filled with whole weights: a row divided by its sum is a distribution.
 
-    exact=True: one world of fractions; else a batch of float worlds.
+    exact: fractions, else floats.
     widths: where given, each value of the variable stands for an interval of this length, on which the density is constant.
     The tables stay probabilities; densities are divided by lengths and sums become integrals. Such worlds refute what is true
     only of finitely many values, such as p(x) <= 1.
     """
 
     def __init__(
-        self,
-        model: Model,
-        weights: dict[str, dict[Slot, np.ndarray]],
-        exact: bool = False,
-        widths: dict[Slot, Fraction] | None = None,
+        self, model: Model, size: int, weights: Weights, exact: bool = False, widths: dict[Slot, Fraction] | None = None
     ):
-        self.model, self.weights, self.exact, self.widths = model, weights, exact, widths or {}
-        self.sizes = {s: weights["p"][s].shape[-1] for s in model.slots}
-        self._marginals: dict = {}
-        self._joint: dict[str, np.ndarray] = {}
+        self.model, self.size, self.weights, self.exact, self.widths = model, size, weights, exact, widths or {}
+        self._joint: dict[str, list] = {}
+        self._tables: dict = {}
 
-    def table(self, letter: str, slot: Slot) -> np.ndarray:
-        w = self.weights[letter][slot]
-        if self.exact:
-            w = np.vectorize(lambda n: Fraction(int(n)), otypes=[object])(w)
-        return w / w.sum(axis=-1, keepdims=True)
+    def table(self, letter: str, slot: Slot) -> list:
+        """letter(slot | parents), flat: the parents in order, then the slot."""
+        out: list = []
+        w, n = self.weights[letter][slot], self.size
+        for k in range(0, len(w), n):
+            total = sum(w[k : k + n])
+            out += [Fraction(x, total) if self.exact else x / total for x in w[k : k + n]]
+        return out
 
-    def joint(self, letter: str) -> np.ndarray:
-        """The joint law: axes batch, then model.slots in order."""
+    def joint(self, letter: str) -> list:
+        """The joint law, flat: model.slots in order."""
         if letter not in self._joint:
-            at = {s: i for i, s in enumerate(self.model.slots)}
-            total = None
+            slots, n = self.model.slots, self.size
+            if n ** len(slots) > MAX_CELLS:
+                raise NotDecidable("the statement needs too many values at once for a small world")
+            values = [Fraction(1) if self.exact else 1.0] * n ** len(slots)
             for slot, parents in self.model.parents[letter].items():
-                t = self.table(letter, slot)
-                axes = [at[s] for s in (*parents, slot)]
-                rank = np.argsort(axes)
-                t = t.transpose(0, *(1 + r for r in rank))
-                shape = [t.shape[0]] + [1] * len(at)
-                for a, n in zip(sorted(axes), t.shape[1:], strict=True):
-                    shape[1 + a] = n
-                t = t.reshape(shape)
-                total = t if total is None else total * t
-            assert total is not None
-            self._joint[letter] = total
+                table = self.table(letter, slot)
+                values = [v * table[k] for v, k in zip(values, places(slots, (*parents, slot), n), strict=True)]
+            self._joint[letter] = values
         return self._joint[letter]
 
-    def marginal(self, letter: str, over: frozenset[Slot]) -> np.ndarray:
-        """p(over): axes batch, then the slots of `over` in the order of model.slots."""
+    def marginal(self, letter: str, over: tuple[Slot, ...]) -> list:
+        """The law of these slots (in the order of model.slots), flat."""
         key = (letter, over)
-        if key not in self._marginals:
-            full = self.joint(letter)
-            gone = tuple(1 + i for i, s in enumerate(self.model.slots) if s not in over)
-            self._marginals[key] = full.sum(axis=gone) if gone else full
-        return self._marginals[key]
+        if key not in self._tables:
+            out = [Fraction(0) if self.exact else 0.0] * self.size ** len(over)
+            for value, k in zip(self.joint(letter), places(self.model.slots, over, self.size), strict=True):
+                out[k] += value
+            self._tables[key] = out
+        return self._tables[key]
+
+    def density(self, letter: str, args: frozenset[Slot], given: frozenset[Slot]) -> list:
+        """letter(args | given), flat: the slots of both in the order of model.slots."""
+        key = (letter, args, given)
+        if key not in self._tables:
+            both = tuple(s for s in self.model.slots if s in args or s in given)
+            held = tuple(s for s in both if s in given)
+            top, bottom = self.marginal(letter, both), self.marginal(letter, held) if held else None
+            volume: Any = math.prod(self.widths.get(s, Fraction(1)) for s in args)
+            volume = volume if self.exact else float(volume)
+            if bottom:
+                top = [v / bottom[k] for v, k in zip(top, places(both, held, self.size), strict=True)]
+            self._tables[key] = top if volume == 1 else [v / volume for v in top]
+        return self._tables[key]
 
 
-def random_weights(model: Model, size: int, batch: int, rng: np.random.Generator, values: tuple[int, ...]) -> dict:
+_PLACES: dict = {}
+
+
+def places(slots: tuple[Slot, ...] | list[Slot], some: tuple[Slot, ...], n: int) -> list[int]:
+    """For every cell of `slots`, in order, the place of its values in a flat table over `some`."""
+    key = (tuple(slots), some, n)
+    if key not in _PLACES:
+        if len(_PLACES) > 4000:
+            _PLACES.clear()
+        out = [0]
+        scale = {s: n ** (len(some) - 1 - i) for i, s in enumerate(some)}
+        for s in slots:
+            out = [k + v * scale.get(s, 0) for k in out for v in range(n)]
+        _PLACES[key] = out
+    return _PLACES[key]
+
+
+def random_weights(model: Model, size: int, rng: random.Random, values: tuple[int, ...]) -> Weights:
     """Integer weights for every table of the model; rows become probabilities when divided by their sum."""
-    choice = np.array(values)
     return {
         letter: {
-            slot: choice[rng.integers(0, len(choice), (batch, *([size] * len(parents)), size))]
+            slot: [rng.choice(values) for _ in range(size ** (len(parents) + 1))]
             for slot, parents in model.parents[letter].items()
         }
         for letter in model.letters
     }
 
 
-def depth(g: Ground) -> int:
-    """How many bound variables are live at once, at most."""
-    match g:
-        case ("num", _) | ("d", _, _, _):
-            return 0
-        case ("sum", bound, body):
-            return len(bound) + depth(body)
-        case ("add" | "mul", parts):
-            return max((depth(p) for p in parts), default=0)
-        case ("div", a, b):
-            return max(depth(a), depth(b))
-        case _:
-            return depth(g[1])
+class Program:
+    """Two ground terms as one Python expression. It reads the tables C[0], C[1], ... of conditional densities, the numbers K[0],
+    K[1], ..., and the values x[0], x[1], ... of the free variables."""
 
+    def __init__(self, model: Model, left: Ground, right: Ground, free: tuple[Var, ...], size: int):
+        self.model, self.free, self.size = model, free, size
+        self.tables: dict[tuple, int] = {}
+        self.numbers: list[Fraction] = []
+        self.volumes: list[tuple[int, tuple[Slot, ...]]] = []  # numbers that are volumes of the variables summed over
+        names = {v: f"x[{i}]" for i, v in enumerate(free)}
+        self.depth = self.names = 0
+        text = f"lambda C, K, x, log, exp, power: ({self.text(left, names)}, {self.text(right, names)})"
+        try:
+            self.run = eval(compile(text, "<two ground terms>", "eval"), {"__builtins__": {}, "sum": sum, "range": range})
+        except (SyntaxError, MemoryError, RecursionError):
+            raise NotDecidable("the statement is nested too deeply for a small world") from None
 
-class Evaluator:
-    """Values of ground terms in a world, for all values of the free variables at once (or for the fixed ones)."""
+    def number(self, c: Fraction) -> str:
+        self.numbers.append(c)
+        return f"K[{len(self.numbers) - 1}]"
 
-    def __init__(self, world: World, free: tuple[Var, ...], depth: int, fixed: dict[Var, int] | None = None):
-        self.world, self.fixed = world, fixed or {}
-        open_ = [v for v in free if v not in self.fixed]
-        self.rank = 1 + len(open_) + depth
-        if self.rank > 30:
-            raise NotDecidable("too many variables at once for a small world")
-        self.axes = {v: 1 + i for i, v in enumerate(open_)}
-        self.next = 1 + len(open_)
-        self.zero = Fraction(0) if world.exact else 0.0
-
-    def number(self, c: Fraction) -> np.ndarray:
-        out = np.empty((1,) * self.rank, dtype=object if self.world.exact else float)
-        out[...] = c if self.world.exact else float(c)
-        return out
-
-    def density(self, letter: str, vs: frozenset[Var]) -> np.ndarray:
-        by_slot = {v[:2]: v for v in vs}
-        m = self.world.marginal(letter, frozenset(by_slot))
-        order = [by_slot[s] for s in self.world.model.slots if s in by_slot]
-        for i in range(len(order) - 1, -1, -1):
-            if order[i] in self.fixed:
-                m = m.take(self.fixed[order[i]], axis=1 + i)
-        live = [v for v in order if v not in self.fixed]
-        axes = [self.axes[v] for v in live]
-        rank = np.argsort(axes)
-        if len(axes) > 1:
-            m = m.transpose(0, *(1 + r for r in rank))
-        shape = [m.shape[0]] + [1] * (self.rank - 1)
-        for a, n in zip(sorted(axes), m.shape[1:], strict=True):
-            shape[a] = n
-        m = m.reshape(shape)
-        return m / self.number(self.volume(vs)) if self.world.widths else m
-
-    def volume(self, vs: Iterable[Var]) -> Fraction:
-        return prod((self.world.widths.get(v[:2], Fraction(1)) for v in vs), start=Fraction(1))
-
-    def value(self, g: Ground) -> np.ndarray:
+    def text(self, g: Ground, names: dict[Var, str]) -> str:
         match g:
             case ("num", c):
                 return self.number(c)
             case ("d", letter, args, given):
-                top = self.density(letter, args | given)
-                return top / self.density(letter, given) if given else top
-            case ("add", parts):
-                return self.fold(parts, np.add, self.number(Fraction(0)))
-            case ("mul", parts):
-                return self.fold(parts, np.multiply, self.number(Fraction(1)))
+                both = sorted(args | given, key=lambda v: self.model.slots.index(v[:2]))
+                key = (letter, frozenset(v[:2] for v in args), frozenset(v[:2] for v in given))
+                at = "+".join(f"{self.size ** (len(both) - 1 - i)}*{names[v]}" for i, v in enumerate(both))
+                return f"C[{self.tables.setdefault(key, len(self.tables))}][{at}]"
+            case ("add" | "mul" as kind, parts):
+                if not parts:
+                    return self.number(Fraction(kind == "mul"))
+                return "(" + {"add": "+", "mul": "*"}[kind].join(self.text(p, names) for p in parts) + ")"
             case ("div", a, b):
-                return self.checked(self.value(a) / self.value(b))
+                return f"({self.text(a, names)}/{self.text(b, names)})"
             case ("pow", a, n):
-                base = self.value(a)
-                out = self.number(Fraction(1))
-                for _ in range(abs(n)):
-                    out = out * base
-                return out if n >= 0 else self.number(Fraction(1)) / out
-            case ("log", a):
-                x = self.value(a)
-                return _exact_log(x) if self.world.exact else np.log(x)
-            case ("exp", a):
-                x = self.value(a)
-                return _exact_exp(x) if self.world.exact else np.exp(x)
+                return f"power({self.text(a, names)}, {n})"
+            case ("log" | "exp" as kind, a):
+                return f"{kind}({self.text(a, names)})"
             case ("sum", bound, body):
-                start = self.next
+                if not bound:
+                    return self.text(body, names)
+                self.depth += len(bound)
+                if self.depth > MAX_BOUND or self.size**self.depth > MAX_CELLS:
+                    raise NotDecidable("too many variables at once for a small world")
+                inner = dict(names)
                 for v in bound:
-                    self.axes[v] = self.next
-                    self.next += 1
-                x = self.value(body)
-                self.next = start
-                for v in bound:
-                    axis = self.axes.pop(v)
-                    n = self.world.sizes[v[:2]]
-                    x = x.sum(axis=axis, keepdims=True) if x.shape[axis] == n else x * self.number(Fraction(n))
-                return x * self.number(self.volume(bound)) if self.world.widths else x
+                    self.names += 1
+                    inner[v] = f"v{self.names}"
+                loops = " ".join(f"for {inner[v]} in range({self.size})" for v in bound)
+                text = f"sum([{self.text(body, inner)} {loops}])"
+                self.depth -= len(bound)
+                self.volumes.append((len(self.numbers), tuple(v[:2] for v in bound)))
+                return f"({self.number(Fraction(1))}*{text})"
         raise TypeError(g[0])
 
-    def fold(self, parts, op, start: np.ndarray) -> np.ndarray:
-        out = start
-        for p in parts:
-            out = self.checked(op(out, self.value(p)))
-        return out
+    def arguments(self, world: World) -> tuple:
+        """C, K and the functions, for one world."""
+        kept = list(self.numbers)
+        for k, over in self.volumes if world.widths else ():
+            kept[k] = math.prod((world.widths.get(s, Fraction(1)) for s in over), start=Fraction(1))
+        tables = [world.density(*key) for key in self.tables]
+        if world.exact:
+            return tables, kept, _log, _exp, _power
+        return tables, [float(c) for c in kept], math.log, math.exp, pow
 
-    def checked(self, x: np.ndarray) -> np.ndarray:
-        if x.size > MAX_CELLS:
-            raise NotDecidable("the statement needs too many values at once for a small world")
-        return x
+    def values(self, world: World, at: tuple[int, ...]):
+        """Both sides, with the free variables at these values."""
+        C, K, log, exp, power = self.arguments(world)
+        return self.run(C, K, at, log, exp, power)
+
+    def everywhere(self, world: World):
+        """(values of the free variables, left, right) for all their values at which both sides are finite numbers."""
+        C, K, log, exp, power = self.arguments(world)
+        for at in product(range(self.size), repeat=len(self.free)):
+            try:
+                a, b = self.run(C, K, at, log, exp, power)
+            except (ValueError, ArithmeticError):
+                continue
+            if math.isfinite(a) and math.isfinite(b):
+                yield at, a, b
+
+
+def _power(x, n: int):
+    out = Logs(Fraction(1)) if isinstance(x, Logs) else Fraction(1)
+    for _ in range(abs(n)):
+        out = out * x
+    return out if n >= 0 else 1 / out
 
 
 @dataclass(frozen=True)
@@ -374,7 +386,7 @@ def letters_used(*grounds: Ground) -> set[str]:
 
 def world_text(world: World, letters: set[str], formal: bool = False) -> str:
     """The tables as text, one line for each row; formal=True also shows the laws that the setting does not have."""
-    lines = []
+    lines, n = [], world.size
     for width in sorted(set(world.widths.values())):
         names = ", ".join(shown(s) for s in world.model.slots if world.widths[s] == width)
         lines.append(f"  each value of {names} stands for an interval of length {width}; a density is a probability by length")
@@ -383,16 +395,33 @@ def world_text(world: World, letters: set[str], formal: bool = False) -> str:
         for slot, parents in world.model.parents[letter].items():
             if slot in observed and not formal:
                 continue
-            table = world.table(letter, slot)[0]
-            for at in np.ndindex(*table.shape[:-1]):
+            table = world.table(letter, slot)
+            for k, at in enumerate(product(range(n), repeat=len(parents))):
                 given = ", ".join(f"{shown(s)}={i}" for s, i in zip(parents, at, strict=True))
-                row = ", ".join(str(x) for x in table[at])
-                values = ",".join(str(i) for i in range(table.shape[-1]))
+                row = ", ".join(str(x) for x in table[k * n : (k + 1) * n])
+                values = ",".join(map(str, range(n)))
                 lines.append(f"  {letter}({shown(slot)}={values}" + (f" | {given}" if given else "") + f") = {row}")
     return "\n".join(lines)
 
 
+def world_data(world: World, fixed: dict[Var, int]) -> dict:
+    """A world of fractions as the kernel reads it."""
+    model = world.model
+    return {
+        "sizes": [[s[0], s[1], world.size, str(world.widths.get(s, 1))] for s in model.slots],
+        "tables": {
+            letter: [
+                [list(slot), [list(u) for u in parents], [str(x) for x in world.table(letter, slot)]]
+                for slot, parents in model.parents[letter].items()
+            ]
+            for letter in model.letters
+        },
+        "at": [[v[0], v[1], v[2], n] for v, n in fixed.items()],
+    }
+
+
 FLAT, MIXED, PEAKED = (1, 2, 3, 4, 5), (1, 2, 5, 9), (1, 1, 1, 12, 40)
+Found = tuple[int, Weights, dict[Slot, Fraction]]  # size, weights, widths
 
 
 class Refuter:
@@ -411,89 +440,91 @@ class Refuter:
     ):
         self.model, self.left, self.right, self.relation, self.at, self.formal = model, left, right, relation, at, formal
         self.free = tuple(sorted(free))
-        self.depth = max(depth(left), depth(right))
-        self.seed = seed
-        self.widths: dict[Slot, Fraction] = {}
+        self.rng = random.Random(seed)
+        self.programs: dict[int, Program] = {}
 
-    def gap(self, weights: dict) -> np.ndarray:
-        """How badly the claim fails, positive where it does, relative to the size of the sides: axes batch, free values."""
-        world = World(self.model, weights, widths=self.widths)
-        e = Evaluator(world, self.free, self.depth)
-        with np.errstate(all="ignore"):
-            a, b = e.value(self.left), e.value(self.right)
-            size = 1 + np.abs(a) + np.abs(b)
-            if self.relation == "=":
-                d = np.abs(a - b) / (np.minimum(np.abs(a), np.abs(b)) + 1e-3)
-            else:
-                d = (b - a if self.relation in (">=", ">") else a - b) / size
-        d = np.where(np.isfinite(d), d, -1.0)
-        shape = [d.shape[0]] + [1 if n == 1 else n for n in d.shape[1:]]
-        return d.reshape(shape)
+    def program(self, size: int) -> Program:
+        if size not in self.programs:
+            self.programs[size] = Program(self.model, self.left, self.right, self.free, size)
+        return self.programs[size]
 
-    def batch(self, weights: dict) -> np.ndarray:
-        d = self.gap(weights)
-        n = next(iter(weights["p"].values())).shape[0]
-        d = np.broadcast_to(d, (n, *d.shape[1:])) if d.shape[0] != n else d
-        return d.reshape(n, -1).max(axis=1)
+    def badness(self, a: float, b: float) -> float:
+        """How badly the claim fails, positive where it does, relative to the size of the sides."""
+        if self.relation == "=":
+            return abs(a - b) / (min(abs(a), abs(b)) + 1e-3)
+        return (b - a if self.relation in (">=", ">") else a - b) / (1 + abs(a) + abs(b))
 
-    def agree(self, batch: int = 24) -> bool:
-        """Does the claim survive a quick look? (No proof of anything.)"""
-        rng = np.random.default_rng(self.seed)
-        return bool(self.batch(random_weights(self.model, 2, batch, rng, MIXED)).max() < 1e-9)
+    def worst(self, found: Found) -> tuple[float, tuple[int, ...]]:
+        """The worst value of the free variables in a world of floats, and where."""
+        size, weights, widths = found
+        world = World(self.model, size, weights, widths=widths)
+        cells = ((self.badness(a, b), at) for at, a, b in self.program(size).everywhere(world))
+        return max(cells, default=(-1.0, (0,) * len(self.free)))
 
-    def search(self, thorough: bool = True) -> dict | None:
-        """The weights of one failing world, or None."""
-        rng = np.random.default_rng(self.seed)
+    def search(self, thorough: bool = True) -> Found | None:
+        """One failing world, or None."""
         equal = self.relation == "="
-        plan = [(2, 32, FLAT), (2, 64, PEAKED)] if equal else [(2, 96, FLAT), (2, 192, PEAKED)]
+        plan = [(2, 8, FLAT), (2, 8, PEAKED)] if equal else [(2, 32, FLAT), (2, 64, PEAKED)]
+        if thorough:
+            plan = [(size, 3 * worlds, values) for size, worlds, values in plan]
         if thorough and len(self.model.slots) <= 5:
-            plan.append((3, 24, MIXED))
-        best = None
-        for size, batch, values in plan:
-            weights = random_weights(self.model, size, batch, rng, values)
-            score = self.batch(weights)
-            i = int(score.argmax())
-            if score[i] > 1e-9:
-                return {k: {s: w[i : i + 1] for s, w in v.items()} for k, v in weights.items()}
-            if best is None or score[i] > best[0]:
-                best = (score[i], {k: {s: w[i : i + 1] for s, w in v.items()} for k, v in weights.items()})
-        if equal or not thorough:
+            plan.append((3, 12, MIXED))
+        best: tuple[float, Found] | None = None
+        for size, worlds, values in plan:
+            for _ in range(worlds):
+                found = (size, random_weights(self.model, size, self.rng, values), {})
+                score, _ = self.worst(found)
+                if score > SEEN:
+                    return found
+                if best is None or score > best[0]:
+                    best = score, found
+        if equal or not thorough or best is None:
             return None
+        return self.in_intervals() or self.climb(*best)
+
+    def in_intervals(self) -> Found | None:
+        """A failing world whose values are short or long intervals."""
         first = self.model.seen
         for wide in product((Fraction(1, 8), Fraction(8)), repeat=2):
-            self.widths = {s: wide[s not in first] for s in self.model.slots}
+            widths = {s: wide[s not in first] for s in self.model.slots}
             for values in (FLAT, PEAKED):
-                weights = random_weights(self.model, 2, 48, rng, values)
-                score = self.batch(weights)
-                i = int(score.argmax())
-                if score[i] > 1e-9:
-                    return {k: {s: w[i : i + 1] for s, w in v.items()} for k, v in weights.items()}
-        self.widths = {}
-        score, weights = best  # type: ignore[misc]
-        for _ in range(40):  # climb: multiply some weights up and down
-            trial = {k: {s: np.repeat(w, 48, axis=0) for s, w in v.items()} for k, v in weights.items()}
-            for k in trial:
-                for s, w in trial[k].items():
-                    change = rng.random(w.shape) < 0.3
-                    up = rng.integers(2, 5, w.shape)
-                    w2 = np.where(change, np.where(rng.random(w.shape) < 0.5, w * up, np.maximum(1, w // up)), w)
-                    trial[k][s] = np.minimum(w2, 5000)
-            scores = self.batch(trial)
-            i = int(scores.argmax())
-            if scores[i] > score:
-                score, weights = scores[i], {k: {s: w[i : i + 1] for s, w in v.items()} for k, v in trial.items()}
-            if score > 1e-9:
-                return weights
+                for _ in range(12):
+                    found = (2, random_weights(self.model, 2, self.rng, values), widths)
+                    if self.worst(found)[0] > SEEN:
+                        return found
         return None
 
-    def exact(self, weights: dict, strict_fails: bool = False) -> Counterexample | None:
+    def climb(self, score: float, found: Found) -> Found | None:
+        """From the best world so far: multiply some weights up and down, keep what is better."""
+        rng = self.rng
+        size, weights, widths = found
+        for _ in range(300):
+            trial = {
+                k: {
+                    s: [
+                        min(5000, x * rng.randint(2, 4) if rng.random() < 0.5 else max(1, x // rng.randint(2, 4)))
+                        if rng.random() < 0.3
+                        else x
+                        for x in w
+                    ]
+                    for s, w in v.items()
+                }
+                for k, v in weights.items()
+            }
+            new, _ = self.worst((size, trial, widths))
+            if new > score:
+                score, weights = new, trial
+            if score > SEEN:
+                return size, weights, widths
+        return None
+
+    def exact(self, found: Found, strict_fails: bool = False, at: tuple[int, ...] | None = None) -> Counterexample | None:
         """The failing world computed exactly; None if it does not fail after all."""
-        d = self.gap(weights)[0]
-        where = np.unravel_index(int(d.argmax()), d.shape)
-        fixed = {v: int(where[i]) for i, v in enumerate(self.free)}
-        world = World(self.model, weights, True, self.widths)
-        e = Evaluator(world, self.free, self.depth, fixed)
-        a, b = Logs.of(e.value(self.left).reshape(-1)[0]), Logs.of(e.value(self.right).reshape(-1)[0])
+        size, weights, widths = found
+        at = self.worst(found)[1] if at is None else at
+        fixed = dict(zip(self.free, at, strict=True))
+        world = World(self.model, size, weights, True, widths)
+        a, b = map(Logs.of, self.program(size).values(world, at))
         s = sign(a - b)
         fails = {
             "=": s != 0,
@@ -505,30 +536,12 @@ class Refuter:
         if not fails[self.relation]:
             return None
         values = ", ".join(f"{shown(v)} = {i}" for v, i in sorted(fixed.items(), key=lambda p: (p[0][1], p[0][0])))
-        at = ", ".join(x for x in (self.at, values) if x)
-        symbol = {">=": ">=", "<=": "<="}.get(self.relation, self.relation)
         return Counterexample(
             world_text(world, letters_used(self.left, self.right), self.formal),
-            at,
+            ", ".join(x for x in (self.at, values) if x),
             str(a),
             str(b),
-            symbol,
+            self.relation,
             self.model.T if self.model.setting.indexed else None,
             world_data(world, fixed),
         )
-
-
-def world_data(world: World, fixed: dict[Var, int]) -> dict:
-    """A world of fractions as the kernel reads it."""
-    model = world.model
-    return {
-        "sizes": [[s[0], s[1], world.sizes[s], str(world.widths.get(s, 1))] for s in model.slots],
-        "tables": {
-            letter: [
-                [list(slot), [list(u) for u in parents], [str(x) for x in world.table(letter, slot).reshape(-1)]]
-                for slot, parents in model.parents[letter].items()
-            ]
-            for letter in model.letters
-        },
-        "at": [[v[0], v[1], v[2], n] for v, n in fixed.items()],
-    }

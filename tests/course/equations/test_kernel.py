@@ -221,3 +221,15 @@ def test_each_byte_of_evidence_matters():
             except (ValueError, kernel.Rejected, AttributeError):
                 continue
             assert found["kind"] in ("identity", "bound")
+
+
+def test_the_package_is_light():
+    """Neither numpy nor scipy at all, sympy only where a setting needs it: the same files run in a browser."""
+    script = (
+        "import sys\n"
+        "from course.equations import judge\n"
+        "judge(r'p(x,z) = p(x|z) p(z)'), judge(r'p(x,z) = p(x) p(z)'), judge(r'\\log p(x) \\ge \\mathrm{ELBO}')\n"
+        "print(sorted({'numpy', 'scipy', 'sympy', 'torch'} & set(sys.modules)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
