@@ -1,0 +1,299 @@
+"""Editing: limits that hold to the bit, diffusers' pipelines, worlds with a truth, and the model that ships."""
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, StableDiffusionImg2ImgPipeline, StableDiffusionInpaintPipeline
+from PIL import Image
+
+from course.components import load_components
+from course.editing import (
+    anagram,
+    edit_image,
+    encode,
+    hybrid,
+    img2img,
+    inpaint,
+    invert,
+    known_outside,
+    latent_mask,
+    repaint,
+    tail,
+)
+from course.emoji.data import Scene, render
+from course.samplers import SAMPLERS
+from course.schedule import CLEAN, NoiseSchedule
+from course.stable_diffusion import SD_V1, decode, render_image
+from course.toy import ring
+
+SD = NoiseSchedule.from_config(SD_V1)
+DDIM = SAMPLERS["ddim"]
+WORLD = ring()
+PROMPT = "a horse above a bear on a blue background"
+
+
+def normal(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+@pytest.fixture(scope="module")
+def parts():
+    return load_components("emoji", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def scene():
+    return render(Scene(objects=("bear", "horse"), relation="above", colour="white", size=None))
+
+
+def pixels(image):
+    return np.asarray(image, dtype=int)
+
+
+# ------------------------------------------------------------------------------------------------ how far up
+
+
+@pytest.mark.parametrize(("strength", "steps"), [(0.0, 0), (0.05, 0), (0.3, 3), (0.99, 9), (1.0, 10)])
+def test_strength_is_the_share_of_steps_that_are_walked(strength, steps):
+    grid = DDIM.grid(SD, 10)
+    rest = tail(grid, strength)
+    assert len(rest) - 1 == steps
+    assert rest[-1] == grid[-1]
+
+
+@pytest.mark.parametrize("strength", [-0.1, 1.1, float("nan")])
+def test_a_strength_that_is_no_share_is_refused(strength):
+    with pytest.raises(ValueError, match="strength"):
+        tail(DDIM.grid(SD, 10), strength)
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_strength_0_and_1_to_the_bit(name):
+    z, noise = normal(2, 2), normal(2, 2, seed=1)
+    generator, again = (torch.Generator().manual_seed(3) for _ in range(2))
+    draw = lambda: torch.randn(2, 2, generator=generator, dtype=torch.float64)            # noqa: E731
+    assert torch.equal(img2img(WORLD.denoise, z, noise, SAMPLERS[name], SD, 10, 0.0, draw), z)
+    painted = img2img(WORLD.denoise, z, noise, SAMPLERS[name], SD, 10, 1.0, draw)
+    assert torch.equal(painted, SAMPLERS[name].sample(WORLD.denoise, noise, SD, 10, again))
+
+
+def test_more_strength_goes_farther_away():
+    z = WORLD.sample(300, torch.Generator().manual_seed(0)).double()
+    moved = [float((img2img(WORLD.denoise, z, normal(300, 2), SAMPLERS["heun"], SD, 30, s) - z).norm(dim=1).mean())
+             for s in (0.1, 0.4, 0.9)]
+    assert moved == sorted(moved)
+    assert moved[0] < 0.3
+    assert moved[2] > 1
+
+
+# ------------------------------------------------------------------------------------------------ masks
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_what_is_kept_is_kept_exactly(name):
+    z, noise = normal(4, 2), normal(4, 2, seed=1)
+    mask = torch.tensor([[1.0, 0.0]], dtype=torch.float64)
+    painted = inpaint(WORLD.denoise, z, noise, mask, SAMPLERS[name], SD, 12, draw=lambda: normal(4, 2, seed=5))
+    assert torch.equal(painted[:, 1], z[:, 1])
+    assert not torch.allclose(painted[:, 0], z[:, 0], atol=0.1)
+
+
+def test_the_known_part_moves_along_its_line():
+    """A deterministic sampler that is told the noise is at alpha z + sigma noise at every level: nothing is pasted back."""
+    z, noise = normal(4, 2), normal(4, 2, seed=1)
+    mask = torch.tensor([[1.0, 0.0]], dtype=torch.float64)
+    seen = []
+
+    def spy(x, level):
+        seen.append((x.clone(), level))
+        return WORLD.denoise(x, level)
+
+    inpaint(spy, z, noise, mask, SAMPLERS["dpmpp_2m"], SD, 12)
+    for x, level in seen:
+        assert torch.allclose(x[:, 1], level.alpha * z[:, 1] + level.sigma * noise[:, 1], atol=1e-9)
+
+
+@pytest.mark.parametrize("method", ["inpaint", "repaint"])
+def test_the_inside_is_drawn_given_the_outside(method):
+    """The ring, with x_2 = 1.3 kept: the truth for x_1 is two bumps at +-0.75, of p(x_1 | x_2). Pasting finds them roughly, second
+    thoughts better."""
+    n = 600
+    z = torch.tensor([[0.0, 1.3]], dtype=torch.float64).repeat(n, 1)
+    mask = torch.tensor([[1.0, 0.0]], dtype=torch.float64)
+    generator = torch.Generator().manual_seed(2)
+    draw = lambda: torch.randn(n, 2, generator=generator, dtype=torch.float64)            # noqa: E731
+    grid = SAMPLERS["ddpm"].grid(SD, 40)
+    if method == "inpaint":
+        x = inpaint(WORLD.denoise, z, draw(), mask, SAMPLERS["ddpm"], SD, 40, draw=draw)
+    else:
+        x = repaint(WORLD.denoise, z, mask, draw(), grid, draw, resamplings=4)
+    assert torch.equal(x[:, 1], z[:, 1])
+    near = (x[:, 0].abs() - 0.75).abs() < 0.5
+    assert float(near.double().mean()) > (0.75 if method == "inpaint" else 0.9)
+    assert 0.35 < float((x[:, 0] > 0).double().mean()) < 0.65
+
+
+def test_second_thoughts_need_a_first():
+    with pytest.raises(ValueError, match="at least once"):
+        repaint(WORLD.denoise, normal(1, 2), torch.ones(1, 2), normal(1, 2), DDIM.grid(SD, 3), lambda: normal(1, 2), 0)
+
+
+def test_masks():
+    half = Image.new("L", (64, 64))
+    half.paste(255, (32, 0, 64, 64))
+    cells = latent_mask(half, (8, 8))
+    assert cells.shape == (1, 1, 8, 8)
+    assert torch.equal(cells[0, 0, 0], torch.tensor([0.0] * 4 + [1.0] * 4))
+    with pytest.raises(ValueError, match="black everywhere"):
+        latent_mask(Image.new("L", (64, 64)), (8, 8))
+
+
+# ------------------------------------------------------------------------------------------------ up and down again
+
+
+def test_inversion_returns():
+    z = WORLD.sample(50, torch.Generator().manual_seed(1)).double()
+    grid = DDIM.grid(SD, 100)
+    back = DDIM.run(WORLD.denoise, invert(WORLD.denoise, z, grid), grid, None)
+    corrected = DDIM.run(WORLD.denoise, invert(WORLD.denoise, z, grid, corrections=6), grid, None)
+    assert float((back - z).norm(dim=1).mean()) < 0.2
+    assert float((corrected - z).norm(dim=1).mean()) < 0.2 * float((back - z).norm(dim=1).mean())
+
+
+def test_inversion_goes_where_the_exact_flow_goes():
+    z = WORLD.sample(20, torch.Generator().manual_seed(1)).double()
+    grid = SAMPLERS["euler"].grid(SD, 400)
+    assert float((invert(WORLD.denoise, z, grid) - WORLD.flow(z, CLEAN, grid[0])).norm(dim=1).mean()) < 0.1
+
+
+def test_guidance_spoils_inversion():
+    """At the scale the picture was not made with, up and down no longer agree."""
+    from course.guidance import classifier_free, pair_of
+    from course.toy import Mixture
+
+    right = Mixture([[1.5, 0.0]], [0.2])
+    z = right.sample(50, torch.Generator().manual_seed(1)).double()
+    grid = DDIM.grid(SD, 50)
+    error = []
+    for scale in (1.0, 7.5):
+        guided = classifier_free(pair_of(WORLD.denoise, right.denoise), scale)
+        error.append(float((DDIM.run(guided, invert(guided, z, grid), grid, None) - z).norm(dim=1).mean()))
+    assert error[1] > 2 * error[0]
+
+
+# ------------------------------------------------------------------------------------------------ one canvas, two pictures
+
+
+def test_an_anagram_of_one_view_is_the_denoiser():
+    x, level = normal(3, 2), SD.at(300)
+    same = lambda y: y                                                                     # noqa: E731
+    assert torch.equal(anagram([WORLD.denoise], [same], [same])(x, level), WORLD.denoise(x, level))
+
+
+def test_an_anagram_satisfies_both_views():
+    """A point that must lie on the ring's first bump, and on its opposite bump when mirrored: both agree on one place."""
+    from course.toy import Mixture
+
+    right, left = Mixture([[1.5, 0.0]], [0.2]), Mixture([[-1.5, 0.0]], [0.2])
+    flip = lambda y: -y                                                                    # noqa: E731
+    x = DDIM.sample(anagram([right.denoise, left.denoise], [lambda y: y, flip], [lambda y: y, flip]), normal(100, 2), SD, 50)
+    assert float((x - torch.tensor([1.5, 0.0])).norm(dim=1).mean()) < 0.4
+    with pytest.raises(ValueError, match="way back"):
+        anagram([right.denoise], [flip], [])
+
+
+def test_a_hybrid_takes_each_band_from_one():
+    a, b = normal(1, 4, 8, 8), normal(1, 4, 8, 8, seed=1)
+    blur = lambda y: torch.nn.functional.avg_pool2d(torch.nn.functional.pad(y, (1,) * 4, "circular"), 3, 1)   # noqa: E731
+    mixed = hybrid(lambda x, level: a, lambda x, level: b, blur)(a, SD.at(300))
+    assert torch.allclose(mixed, blur(a) + b - blur(b))
+    assert torch.allclose(hybrid(lambda x, level: a, lambda x, level: a, blur)(a, SD.at(300)), a)
+
+
+# ------------------------------------------------------------------------------------------------ the model that ships
+
+
+def theirs(cls, parts, scheduler, **call):
+    pipe = cls(vae=parts.vae, text_encoder=parts.text_encoder, tokenizer=parts.tokenizer, unet=parts.unet, safety_checker=None,
+               scheduler=scheduler.from_config(parts.scheduler.config), feature_extractor=None, requires_safety_checker=False)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe(prompt=PROMPT, generator=torch.Generator().manual_seed(7), num_inference_steps=10, **call).images[0]
+
+
+@pytest.mark.parametrize(("name", "scheduler"), [("ddim", DDIMScheduler), ("dpmpp_2m", DPMSolverMultistepScheduler)])
+def test_the_same_pictures_as_diffusers_img2img(parts, scene, name, scheduler):
+    ours = edit_image(scene, PROMPT, parts, strength=0.7, sampler=name, guidance_scale=3.0, num_steps=10, seed=7, progress=False)[0]
+    other = theirs(StableDiffusionImg2ImgPipeline, parts, scheduler, image=scene, strength=0.7, guidance_scale=3.0)
+    assert np.abs(pixels(ours) - pixels(other)).max() <= 1
+    assert np.abs(pixels(ours) - pixels(scene)).max() > 50
+
+
+def test_the_same_pictures_as_diffusers_inpainting(parts, scene):
+    mask = Image.new("L", scene.size)
+    mask.paste(255, (0, 0, 64, 32))
+    ours = edit_image(scene, PROMPT, parts, mask=mask, strength=0.8, guidance_scale=3.0, num_steps=10, seed=7,
+                      paste=False, progress=False)[0]
+    other = theirs(StableDiffusionInpaintPipeline, parts, DDIMScheduler, image=scene, mask_image=mask, strength=0.8,
+                   guidance_scale=3.0, height=64, width=64)
+    assert np.abs(pixels(ours) - pixels(other)).max() <= 1
+
+
+def test_strength_0_is_the_round_trip_of_the_autoencoder(parts, scene):
+    """And strength 1 is text-to-image from the same noise, to the bit."""
+    ours = edit_image(scene, PROMPT, parts, strength=0.0, num_steps=10, seed=7, progress=False)[0]
+    z = encode([scene], parts.vae, torch.Generator().manual_seed(7))
+    assert np.array_equal(pixels(ours), pixels(decode(z, parts.vae)[0]))
+
+
+def test_strength_1_is_text_to_image(parts, scene):
+    z = encode([scene], parts.vae)
+    noise = torch.randn(z.shape, generator=torch.Generator().manual_seed(7))
+    seen = []
+    plain = render_image(PROMPT, *parts[:4], "ddim", num_steps=5, seed=7, progress=False, guidance_scale=1.0,
+                         callback=lambda i, t, x: seen.append(x))
+    assert torch.equal(seen[0], noise)
+    from course.stable_diffusion import as_eps, encode_prompts, guided_network
+
+    with torch.inference_mode():
+        network = as_eps(guided_network(parts.unet, encode_prompts([PROMPT], parts.tokenizer, parts.text_encoder), 1.0), "epsilon")
+        painted = decode(img2img(network, z, noise, DDIM, SD, 5, 1.0), parts.vae)
+    assert np.array_equal(pixels(painted[0]), pixels(plain[0]))
+
+
+def test_outside_the_mask_the_picture_is_kept(parts, scene):
+    """To the pixel when it is pasted; as a latent, but tinted by the decoder, when it is not."""
+    mask = Image.new("L", scene.size)
+    mask.paste(255, (0, 0, 64, 32))
+    options = {"mask": mask, "strength": 1.0, "guidance_scale": 3.0, "num_steps": 8, "seed": 7, "progress": False}
+    kept = np.abs(pixels(edit_image(scene, PROMPT, parts, **options)[0]) - pixels(scene))
+    assert kept[32:].max() == 0
+    assert kept[:32].mean() > 5
+    tinted = np.abs(pixels(edit_image(scene, PROMPT, parts, paste=False, **options)[0]) - pixels(scene))
+    assert 0 < tinted[48:].mean() < kept[:32].mean()
+
+
+def test_inpainting_knows_what_it_is_given(parts, scene):
+    z = encode([scene], parts.vae)
+    eps = known_outside(lambda x, level: torch.zeros_like(x), z, torch.zeros(1, 1, 8, 8))
+    level, noise = SD.at(500), torch.randn(z.shape, generator=torch.Generator().manual_seed(1))
+    assert torch.allclose(eps(level.alpha * z + level.sigma * noise, level), noise, atol=1e-5)
+
+
+@pytest.mark.parametrize(("options", "word"), [
+    ({"strength": 2.0}, "strength"),
+    ({"sampler": "nonsense"}, "unknown sampler"),
+    ({"mask": Image.new("L", (32, 32), 255)}, "must agree"),
+    ({"mask": Image.new("L", (64, 64), 0)}, "black everywhere"),
+])
+def test_edits_that_cannot_be_are_refused(parts, scene, options, word):
+    with pytest.raises(ValueError, match=word):
+        edit_image(scene, PROMPT, parts, num_steps=3, progress=False, **options)
+
+
+def test_pictures_that_do_not_fit_are_refused(parts):
+    with pytest.raises(ValueError, match="multiple of 8"):
+        edit_image(Image.new("RGB", (60, 64)), PROMPT, parts, num_steps=3, progress=False)
+    with pytest.raises(ValueError, match="one size"):
+        encode([Image.new("RGB", (64, 64)), Image.new("RGB", (32, 64))], parts.vae)
+    with pytest.raises(ValueError, match="at least one"):
+        encode([], parts.vae)
