@@ -58,6 +58,28 @@ def render(
 
 
 @app.command()
+def edit(
+    picture: Annotated[Path, typer.Argument(help="The picture to change. Its sides must be multiples of 8.")],
+    prompt: Annotated[str, typer.Argument(metavar="PROMPT", help="What it should show afterwards.")],
+    mask: Annotated[Path | None, typer.Option(help="A picture of the same size, white where it may change: inpainting")] = None,
+    strength: Annotated[float, typer.Option(help="0 keeps the picture, 1 forgets it")] = 0.7,
+    model: Annotated[str, typer.Option(help="emoji, a folder, or a hub id")] = "emoji",
+    sampler: Annotated[str, typer.Option(help="One of our samplers, as for render")] = "ddim",
+    steps: Annotated[int, typer.Option(help="Steps of the whole grid; strength says how many are walked")] = 50,
+    guidance: Annotated[float, typer.Option(help="Guidance scale; 1 is none")] = 7.5,
+    negative: Annotated[str, typer.Option(help="What it should not show")] = "",
+    seed: Annotated[int, typer.Option(help="Of the noise")] = 42,
+    device: Annotated[str, typer.Option(help="auto, cuda, mps or cpu")] = "auto",
+    out: Annotated[Path, typer.Option(help="The changed picture")] = Path("out/edit.png"),
+) -> None:
+    """Change a picture: img2img, or inpainting with --mask."""
+    from course.editing import edit_file
+
+    _or_fail(lambda: edit_file(picture, prompt, mask, model, device, out, strength=strength, sampler=sampler, num_steps=steps,
+                               guidance_scale=guidance, negative_prompt=negative, seed=seed))
+
+
+@app.command()
 def doctor() -> None:
     """What this machine can run, and what to do about what it cannot."""
     from course.doctor import report

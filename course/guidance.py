@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -137,6 +138,24 @@ def auto_guided(worse: Denoise, better: Denoise, guidance_scale: Scale) -> Denoi
     """Away from a worse version of the same model, with the same prompt: eps_worse + guidance_scale (eps_better - eps_worse)
     (Karras et al. 2024). The worse one is smaller or less trained; what both get wrong, it gets more wrong."""
     return classifier_free(pair_of(worse, better), guidance_scale)
+
+
+def perturbed(network: Denoise, unet: Any) -> Denoise:
+    """The same network with its self-attention switched off: every place attends to itself alone (Ahn et al. 2024).
+
+    A worse version of the model without another model: `auto_guided(perturbed(f, unet), f, 1 + s)` is perturbed-attention guidance
+    of scale s. unet is one of course.nets (`as_components`), and the network `f` calls it.
+    """
+    from course.nets import watching
+
+    def alone(name: str, shares: Tensor) -> Tensor:                                         # (B, heads, N, N)
+        return torch.eye(shares.shape[-1], dtype=shares.dtype, device=shares.device).expand_as(shares)
+
+    def denoise(x: Tensor, level: Level) -> Tensor:
+        with watching(unet, alone, "self_attention"):
+            return network(x, level)
+
+    return denoise
 
 
 def classifier_guided(denoise: Denoise, log_prob: Callable[[Tensor], Tensor], guidance_scale: float) -> Denoise:

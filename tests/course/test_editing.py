@@ -18,6 +18,7 @@ from course.editing import (
     known_outside,
     latent_mask,
     repaint,
+    swap_words,
     tail,
 )
 from course.emoji.data import Scene, render
@@ -297,3 +298,92 @@ def test_pictures_that_do_not_fit_are_refused(parts):
         encode([Image.new("RGB", (64, 64)), Image.new("RGB", (32, 64))], parts.vae)
     with pytest.raises(ValueError, match="at least one"):
         encode([], parts.vae)
+
+
+# ------------------------------------------------------------------------------------------------ attention
+
+
+@pytest.fixture(scope="module")
+def readable():
+    return load_components("emoji", device="cpu", nets="course")
+
+
+BEFORE, AFTER = "a large cat on a blue background", "a large dog on a blue background"
+
+
+def test_without_sharing_each_prompt_is_drawn_for_itself(readable):
+    pair = swap_words(BEFORE, AFTER, readable, share=0.0, guidance_scale=3.0, num_steps=6, seed=3)
+    for picture, prompt in zip(pair, (BEFORE, AFTER), strict=True):
+        alone = render_image(prompt, *readable[:4], "ddim", guidance_scale=3.0, num_steps=6, seed=3, progress=False)[0]
+        assert np.abs(pixels(picture) - pixels(alone)).max() <= 1
+
+
+def test_sharing_changes_the_second_picture_only(readable):
+    plain = swap_words(BEFORE, AFTER, readable, share=0.0, guidance_scale=3.0, num_steps=6, seed=3)
+    shared = swap_words(BEFORE, AFTER, readable, share=1.0, guidance_scale=3.0, num_steps=6, seed=3)
+    assert np.abs(pixels(plain[0]) - pixels(shared[0])).max() <= 1
+    assert np.abs(pixels(plain[1]) - pixels(shared[1])).max() > 20
+    assert np.abs(pixels(shared[0]) - pixels(shared[1])).max() > 20, "and the word still counts: its vectors are its own"
+
+
+def test_prompts_of_other_lengths_share_no_attention(readable):
+    with pytest.raises(ValueError, match="tokens"):
+        swap_words(BEFORE, "a dog", readable, num_steps=2)
+
+
+def test_attention_of_diffusers_networks_cannot_be_shared(parts):
+    with pytest.raises(ValueError, match=r"course\.nets"):
+        swap_words(BEFORE, AFTER, parts, num_steps=2)
+
+
+def test_perturbed_attention_changes_what_is_said_and_leaves_no_trace(readable):
+    from course.guidance import auto_guided, perturbed
+    from course.stable_diffusion import encode_prompts, guided_network
+
+    with torch.inference_mode():
+        context = encode_prompts([BEFORE], readable.tokenizer, readable.text_encoder)
+        network = guided_network(readable.unet, context, 1.0)
+        x, level = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0)), SD.at(500)
+        plain = network(x, level)
+        worse = perturbed(network, readable.unet)(x, level)
+        assert float((worse - plain).abs().max()) > 1e-2
+        assert torch.equal(network(x, level), plain)
+        guided = auto_guided(perturbed(network, readable.unet), network, 3.0)(x, level)
+        assert torch.allclose(guided, worse + 3 * (plain - worse))
+
+
+# ------------------------------------------------------------------------------------------------ the command
+
+
+def command(*arguments):
+    from typer.testing import CliRunner
+
+    from course.cli import app
+
+    return CliRunner().invoke(app, ["edit", *map(str, arguments)])
+
+
+def test_the_command_edits_a_file(tmp_path, scene):
+    scene.save(tmp_path / "in.png")
+    done = command(tmp_path / "in.png", PROMPT, "--steps", 4, "--strength", 0.5, "--guidance", 3, "--out", tmp_path / "out.png")
+    assert done.exit_code == 0, done.output
+    with Image.open(tmp_path / "out.png") as made:
+        assert made.size == scene.size
+        assert made.text["prompt"] == PROMPT
+
+
+@pytest.mark.parametrize(("name", "content", "options", "word"), [
+    ("none.png", None, [], "there is no picture"),
+    ("text.png", b"not a picture", [], "cannot be read"),
+    ("in.png", "scene", ["--strength", "1.5"], "strength"),
+    ("in.png", "scene", ["--mask", "gone.png"], "there is no picture gone.png"),
+])
+def test_the_command_says_what_it_cannot_do(tmp_path, scene, name, content, options, word):
+    if content == "scene":
+        scene.save(tmp_path / name)
+    elif content is not None:
+        (tmp_path / name).write_bytes(content)
+    done = command(tmp_path / name, PROMPT, "--steps", 2, "--out", tmp_path / "out.png", *options)
+    assert done.exit_code == 1
+    assert word in done.output
+    assert not (tmp_path / "out.png").exists()
