@@ -145,6 +145,27 @@ def grade(
 
 
 @app.command()
+def collect(
+    sources: Annotated[list[str], typer.Argument(metavar="SOURCE...", help="Git repositories: folders or URLs")],
+    out: Annotated[Path, typer.Option(help="The folder for NAME.tar and collected.csv; the same one every time")] = Path("collected"),
+    deadline: Annotated[str | None, typer.Option(help="'2026-11-30 23:59 +0100'; without it what is there now")] = None,
+    pushes: Annotated[Path | None, typer.Option(metavar="FILE", help="What `gh api repos/OWNER/NAME/activity` printed")] = None,
+    trust_commit_dates: Annotated[bool, typer.Option("--trust-commit-dates", help="Believe the student's clock, if there is no other")] = False,
+) -> None:
+    """Take git repositories as they stood at a deadline, running nothing of theirs. Exit status 1 if something was not collected."""
+    from course.grading.collect import command
+
+    status = 0
+
+    def work() -> None:
+        nonlocal status
+        status = command(sources, out, deadline, pushes, trust_commit_dates)
+
+    _or_fail(work)
+    raise typer.Exit(status)
+
+
+@app.command()
 def release(folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new or empty folder")]) -> None:
     """Write the student edition: stubs, public checks, hints and docs; no solutions, no wrong answers, no hidden checks."""
     from course.grading.release import release as write_edition
