@@ -15,6 +15,7 @@ from __future__ import annotations
 import csv
 import datetime
 import io
+import itertools
 import json
 import os
 import re
@@ -157,10 +158,12 @@ def _which(work: Path, mirror: Path, tip: str, seen: list[tuple[datetime.datetim
     if before is None:
         raise NotCollected("there is nothing from before the deadline, not even by the student's own clock")
     if not trust_dates:
-        raise NotCollected(f"nothing shows that it was there before the deadline: it was first seen {_minute(seen[0][0])}. Its commits say "
-                           f"{_minute(before[0])}, which the student can set; --trust-commit-dates believes that, --pushes FILE asks the server")
-    back = any(parent[0] > child[0] for child, parent in zip(dates, dates[1:], strict=False))
-    return before[1], before[0], "student", "the only evidence is the date in the commit" + (", and dates go back in its history" if back else "")
+        raise NotCollected(f"nothing shows that it was there before the deadline: it was first seen {_minute(seen[0][0])}. Its commits "
+                           f"say {_minute(before[0])}, which the student can set; --trust-commit-dates believes that, --pushes FILE "
+                           "asks the server")
+    back = any(parent[0] > child[0] for child, parent in itertools.pairwise(dates))
+    return before[1], before[0], "student", ("the only evidence is the date in the commit"
+                                             + (", and dates go back in its history" if back else ""))
 
 
 def _minute(time: datetime.datetime) -> str:
@@ -221,8 +224,8 @@ def _copied(path: Path, work: Path) -> Path:
         raise NotCollected("has refs of more than a megabyte")
     text = "".join((root / ref).read_text(encoding="utf-8", errors="replace") for ref in refs)
     target = work / "copy.git"
-    _git(work, "init", "--quiet", "--bare", "--template=", "--object-format=" + ("sha256" if re.search(r"\b[0-9a-f]{64}\b", text) else "sha1"),
-         str(target))
+    kind = "sha256" if re.search(r"\b[0-9a-f]{64}\b", text) else "sha1"
+    _git(work, "init", "--quiet", "--bare", "--template=", f"--object-format={kind}", str(target))
     for inside in files:
         place = target / inside
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -260,11 +263,12 @@ def _export(work: Path, mirror: Path, commit: str, path: Path, wanted: list[str]
 def _git(work: Path, *arguments: str, text: bool = True) -> Any:
     """The output of a git command under our configuration only. Raises NotCollected with what git says."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
-    environment |= {"GIT_CONFIG_GLOBAL": str(work / "config"), "GIT_CONFIG_NOSYSTEM": "1", "GIT_TERMINAL_PROMPT": "0", "GIT_NO_LAZY_FETCH": "1",
-                    "GIT_NO_REPLACE_OBJECTS": "1", "LC_ALL": "C.UTF-8", "GIT_ATTR_NOSYSTEM": "1", "GIT_PROTOCOL_FROM_USER": "0"}
+    environment |= {"GIT_CONFIG_GLOBAL": str(work / "config"), "GIT_CONFIG_NOSYSTEM": "1", "GIT_TERMINAL_PROMPT": "0",
+                    "GIT_NO_LAZY_FETCH": "1", "GIT_NO_REPLACE_OBJECTS": "1", "LC_ALL": "C.UTF-8", "GIT_ATTR_NOSYSTEM": "1",
+                    "GIT_PROTOCOL_FROM_USER": "0"}
     try:
-        done = subprocess.run(["git", *arguments], cwd=work, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=SECONDS,
-                              check=True)
+        done = subprocess.run(["git", *arguments], cwd=work, env=environment, stdin=subprocess.DEVNULL, capture_output=True,
+                              timeout=SECONDS, check=True)
     except subprocess.TimeoutExpired:
         raise NotCollected(f"git {arguments[-1]} took more than {SECONDS} seconds") from None
     except subprocess.CalledProcessError as error:
@@ -275,6 +279,9 @@ def _git(work: Path, *arguments: str, text: bool = True) -> Any:
     return done.stdout.decode("utf-8", "surrogateescape") if text else done.stdout
 
 
+CLOCKS = {"ours": "this machine's", "server": "the server's", "student": "the student's own"}
+
+
 def command(sources: list[str], out: Path, deadline: str | None, pushes: Path | None, trust_dates: bool) -> int:
     """`course collect`: 0 everything was collected, 1 something was not."""
     from course.grading.bulk import wanted_files
@@ -282,8 +289,8 @@ def command(sources: list[str], out: Path, deadline: str | None, pushes: Path | 
 
     found = collect(sources, out, wanted_files(load_tasks()), deadline_of(deadline) if deadline else None, pushes, trust_dates)
     for entry in found:
-        said = entry.note if not entry.commit else f"{entry.commit[:10]}, {entry.time} by {entry.clock} clock" + (f"; {entry.note}" if entry.note else "")
-        print(f"{entry.name}: {said}", file=sys.stderr)
+        said = [f"{entry.commit[:10]}, {entry.time} by {CLOCKS[entry.clock]} clock"] if entry.commit else []
+        print(f"{entry.name}: {'; '.join([*said, *filter(None, [entry.note])])}", file=sys.stderr)
     missing = sum(not entry.commit for entry in found)
     print(f"{len(found) - missing} of {len(found)} collected; next: course grade {shown(out)}/*.tar", file=sys.stderr)
     return 1 if missing else 0

@@ -14,31 +14,14 @@ import pytest
 from hostile_submissions import HONEST
 
 from course.grading.manifest import load_tasks
-from course.grading.release import release
+from course.grading.release import _linked, _menu, _solutions, _squeezed, release
+from course.grading.release import edition as edition_of
 from course.grading.run import check_folder
 from course.grading.writers import validate
 
 ROOT = Path(__file__).resolve().parents[3]
 TEMPLATES = ROOT / "docs" / "instructors" / "templates"
 VARIANTS = ROOT / "tests" / "exercises" / "variants"
-
-
-def squeezed(text: str) -> str:
-    return re.sub(r"\s+", "", text)
-
-
-def solutions() -> dict[str, str]:
-    """The body of every function of the right variants, without docstring and white space, if it is more than a few signs."""
-    found = {}
-    for path in [*VARIANTS.glob("first/*.py"), *VARIANTS.glob("second/*.py")]:
-        source = path.read_text()
-        for node in ast.parse(source).body:
-            if isinstance(node, ast.FunctionDef):
-                body = [n for n in node.body if not (isinstance(n, ast.Expr) and isinstance(n.value, ast.Constant))]
-                text = squeezed("\n".join(ast.get_source_segment(source, n) or "" for n in body))
-                if len(text) > 60:
-                    found[f"{path.parent.name}/{path.name}:{node.name}"] = text
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -49,14 +32,14 @@ def edition(tmp_path_factory):
 
 
 def test_no_solution_is_left(edition):
-    known = solutions()
+    known = _solutions(ROOT)
     assert len(known) > 20
     for path in edition.rglob("*"):
         relative = path.relative_to(edition)
         assert not {"variants", "hidden", "instructors", "solutions", "__pycache__"} & set(relative.parts), relative
         # the course itself is the book the exercises go with; the exercises and checks must not hold an answer
         if path.is_file() and path.suffix in (".py", ".md", ".toml") and relative.parts[0] in ("exercises", "tests"):
-            text = squeezed(path.read_text())
+            text = _squeezed(path.read_text())
             for name, body in known.items():
                 assert body not in text, f"{relative} holds the solution {name}"
     for path in (VARIANTS / "wrong").glob("*.toml"):
@@ -105,6 +88,97 @@ def test_a_solved_exercise_is_not_released(tmp_path):
         release(tmp_path / "new", source)
     assert not (tmp_path / "new").exists()
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """A small git checkout of the course: one chapter, one page."""
+    source = tmp_path / "source"
+    for part in ("exercises", "tests/exercises", "tests/exercises/variants/first"):
+        (source / part).mkdir(parents=True)
+        for path in (ROOT / part).glob("*ch03*"):
+            (source / part / path.name).write_bytes(path.read_bytes())
+    manifest = source / "tests" / "exercises" / "ch03_forward.toml"
+    manifest.write_text(re.sub(r"needs = \[[^\]]*\]\n", "", manifest.read_text()))
+    for name in ("course/schedule.py", "docs/index.md", "docs/instructors/index.md", "mkdocs.yml", "README.md", "CONTRIBUTING.md", "Makefile"):
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        (source / name).write_bytes((ROOT / name).read_bytes())
+    for arguments in (["init", "-q"], ["add", "-A"], ["-c", "user.name=x", "-c", "user.email=x@y", "commit", "-qm", "x"]):
+        subprocess.run(["git", *arguments], cwd=source, check=True, env={**os.environ, "GIT_CONFIG_GLOBAL": "/dev/null"})
+    return source
+
+
+STRAY = ["exercises/ch03_forward_solution.py", "exercises/ch01_elbo_ANSWERS.md", "tests/exercises/exam_key.json", "docs/solutions.md", "docs/private/exam.md",
+         "course/.env", "course/solutions.py", "tests/exercises/test_ch99_more.py", "exercises/ch03_forward.py.orig"]
+
+
+def test_what_git_does_not_know_stays_behind(checkout, tmp_path):
+    for name in (*STRAY, "docs/draft.md"):
+        (checkout / name).parent.mkdir(parents=True, exist_ok=True)
+        (checkout / name).write_text("stray = 1\n")
+    release(tmp_path / "edition", checkout)
+    assert Path("docs/draft.md") in edition_of(checkout)[1]
+    assert not [p for p in (tmp_path / "edition").rglob("*") if p.is_file() and "stray" in p.read_text()]
+
+
+@pytest.mark.parametrize("name", [*STRAY[2:7], "docs/chapters/exam-2026.md"])
+def test_a_committed_file_that_is_not_for_students_stops_it(checkout, tmp_path, name):
+    (checkout / name).parent.mkdir(parents=True, exist_ok=True)
+    (checkout / name).write_text("x\n")
+    subprocess.run(["git", "add", "-fA"], cwd=checkout, check=True)
+    with pytest.raises(ValueError, match=re.escape(name)):
+        release(tmp_path / "edition", checkout)
+    assert not (tmp_path / "edition").exists()
+
+
+def test_solutions_and_secrets_are_found_by_what_they_say(checkout, tmp_path):
+    page, stub = checkout / "docs" / "index.md", checkout / "exercises" / "ch03_forward.py"
+    page.write_text("token: " + "ghp_" + "a1B2" * 9)
+    with pytest.raises(ValueError, match=r"docs/index.md \(a key or token\)"):
+        release(tmp_path / "edition", checkout)
+    page.write_text("# fine\n")
+    right = (VARIANTS / "first" / "ch03_forward.py").read_text()
+    node = next(n for n in ast.parse(right).body if isinstance(n, ast.FunctionDef) and f"first/ch03_forward.py:{n.name}" in _solutions(checkout))
+    stub.write_text(stub.read_text() + "\n\ndef old_attempt():\n    " + "\n    ".join(
+        line for n in node.body if not isinstance(n, ast.Expr) for line in (ast.get_source_segment(right, n) or "").splitlines()) + "\n")
+    with pytest.raises(ValueError, match=r"the solution of first/ch03_forward\.py"):
+        release(tmp_path / "edition", checkout)
+
+
+def links(folder):
+    """(page, target) of every relative link in the Markdown of a folder, also those written as HTML."""
+    for path in folder.rglob("*.md"):
+        text = re.sub(r"(?ms)^```.*?^```\s*$|`[^`\n]*`", "", path.read_text())
+        for target in [*re.findall(r"\]\(([^()\s]+)", text), *re.findall(r"href=\"([^\"]*)\"", text)]:
+            if not re.match(r"[a-z]+:|#|/", target) and "{" not in target:
+                yield path, target.split("#")[0].split("?")[0]
+
+
+def test_no_link_leads_to_what_is_left_out(edition):
+    pages = {p.relative_to(edition / "docs").with_suffix("").as_posix().removesuffix("index").rstrip("/") for p in (edition / "docs").rglob("*.md")}
+    count = 0
+    for path, target in links(edition):
+        count += 1
+        assert "instructors" not in target, (path, target)
+        assert "CONTRIBUTING" not in target, (path, target)
+        if edition / "docs" not in path.parents:
+            assert (path.parent / target).exists(), (path, target)
+        elif target.endswith("/"):          # the address of a page
+            assert os.path.normpath(Path(path.parent.relative_to(edition / "docs")) / target) .removeprefix("../") in pages, (path, target)
+    assert count > 50
+    assert "instructors/" not in (edition / "mkdocs.yml").read_text()
+    assert "bench" not in (edition / "Makefile").read_text()
+    assert "tutor" in (edition / "AGENTS.md").read_text()
+    assert subprocess.run(["make", "-n", "help"], cwd=edition, check=False, capture_output=True).returncode == 0
+
+
+def test_menus_and_links_are_mended():
+    menu = "nav:\n  - Home: index.md\n  - Teach:\n    - instructors/index.md\n    - Grade: instructors/grade.md\n  - Learn:\n    - chapters/a.md\nextra: {}\n"
+    assert _menu(menu, Path("mkdocs.yml"), frozenset()) == "nav:\n  - Home: index.md\n  - Learn:\n    - chapters/a.md\nextra: {}\n"
+    there = frozenset({"docs/index.md", "docs/a/b.md", "README.md"})
+    assert _linked("[x](instructors/y.md) [b](a/b.md#z) <a href=\"instructors/\">T</a> <a href='q'>", Path("docs/index.md"), there) == "x [b](a/b.md#z) T <a href='q'>"
+    assert _linked("[C](CONTRIBUTING.md) `[C](CONTRIBUTING.md)` [d](docs/index.md) [w](https://a.b/c)", Path("README.md"), there) == \
+        "C `[C](CONTRIBUTING.md)` [d](docs/index.md) [w](https://a.b/c)"
 
 
 # ---------------------------------------------------------------- templates
