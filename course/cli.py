@@ -129,7 +129,7 @@ def watch(
 @app.command()
 def grade(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Folders, git checkouts, .zip or .tar files")],
-    format: Annotated[str, typer.Option(help="native, gradescope, classroom50, github, junit or csv")] = "native",
+    format: Annotated[str, typer.Option(help="native, gradescope, classroom50, github, junit, csv, markdown or html")] = "native",
     out: Annotated[Path | None, typer.Option(help="A file; for several submissions a folder (default: grades)")] = None,
     jobs: Annotated[int, typer.Option(help="Processes that grade at the same time; -1: one for each core")] = 1,
     seed: Annotated[int | None, typer.Option(help="Of the random inputs; without it a new one for each submission")] = None,
@@ -142,6 +142,18 @@ def grade(
     from course.grading import command
 
     raise typer.Exit(command.grade(paths, format, out, jobs, seed, checks, dask, again, accept_weak_isolation))
+
+
+@app.command()
+def show(
+    report: Annotated[Path, typer.Argument(metavar="REPORT.json", help="What `course grade` wrote")],
+    format: Annotated[str, typer.Option(help="gradescope, classroom50, github, junit, csv, markdown or html")] = "markdown",
+    out: Annotated[Path | None, typer.Option(help="A file (default: standard output)")] = None,
+) -> None:
+    """Write a report in another format, without grading again."""
+    from course.grading.command import show as write_report
+
+    _or_fail(lambda: write_report(report, format, out))
 
 
 @app.command()

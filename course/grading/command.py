@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import tempfile
@@ -14,7 +15,7 @@ from course.grading.manifest import CHECKS
 from course.grading.sandbox import SandboxError, WeakIsolation, isolation
 from course.grading.submission import shown, submission_name
 from course.grading.values import plain
-from course.grading.writers import FORMATS, classroom_payload, number, write
+from course.grading.writers import FORMATS, classroom_payload, number, save, validate, write
 
 
 def grade(paths: list[Path], format: str, out: Path | None, jobs: int, seed: int | None, checks: Path | None,
@@ -65,13 +66,37 @@ def grade(paths: list[Path], format: str, out: Path | None, jobs: int, seed: int
         return 2
     if out is None:
         sys.stdout.write(write(report, format))
-    for variable, text in (("GITHUB_OUTPUT", f"result={classroom_payload(report)}\n"),
-                           ("GITHUB_STEP_SUMMARY", write(report, "markdown"))):          # this process's own, never the student's
-        if format == "github" and os.environ.get(variable):
-            with open(os.environ[variable], "a", encoding="utf-8") as handle:
-                handle.write(text)
+    if format == "github":
+        _for_github(report)
     say(_line(report) + (f" -> {shown(out)}" if out else ""))
     return 0
+
+
+def show(path: Path, format: str, out: Path | None) -> None:
+    """Write the report at `path` in another format. Raises ValueError for what is no report, or no format."""
+    if format not in FORMATS:
+        raise ValueError(f"unknown format {format!r}; one of {', '.join(FORMATS)}")
+    text = path.read_text(encoding="utf-8-sig")
+    try:
+        validate(text, "native")
+    except (ValueError, AttributeError, TypeError, KeyError) as error:
+        raise ValueError(f"{shown(path)} is not a report of `course grade`: {error}") from None
+    report = json.loads(text)
+    written = write(report, format)
+    if out is None:
+        sys.stdout.write(written)
+    else:
+        save(out, written)
+    if format == "github":
+        _for_github(report)
+
+
+def _for_github(report: dict[str, Any]) -> None:
+    """The step's output and summary: files of this process, never the student's."""
+    for variable, text in (("GITHUB_OUTPUT", f"result={classroom_payload(report)}\n"), ("GITHUB_STEP_SUMMARY", write(report, "markdown"))):
+        if os.environ.get(variable):
+            with open(os.environ[variable], "a", encoding="utf-8") as handle:
+                handle.write(text)
 
 
 def _unwritable(folder: Path) -> str:

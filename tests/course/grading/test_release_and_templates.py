@@ -190,7 +190,7 @@ linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the san
 def command(tmp_path, checks):
     """A `course` command that grades with the checks of these tests."""
     path = tmp_path / "course"
-    path.write_text(f'#!/bin/sh\nexec {sys.executable} -m course.cli "$@" --checks {checks}\n')
+    path.write_text(f'#!/bin/sh\n[ "$1" = grade ] && set -- "$@" --checks {checks}\nexec {sys.executable} -m course.cli "$@"\n')
     path.chmod(0o755)
     return path
 
@@ -236,26 +236,49 @@ def test_classroom_fifty(tmp_path, command):
     text = (work / "result.json").read_text()
     validate(text, "classroom50")
     assert json.loads(text)["owner"] == "octocat"
+    validate((work / "release-body.md").read_text(), "markdown")
     failed = subprocess.run([sys.executable, script], cwd=work, env={**environment, "COURSE": "/bin/false"}, check=False)
     assert failed.returncode != 0
 
 
 @linux
 def test_the_github_workflow(tmp_path, command):
-    """Its grading steps, run here in the layout that its checkouts make."""
+    """Its steps, run here in the layout that its checkouts make, the refusals first."""
     yaml = pytest.importorskip("yaml")
-    workflow = yaml.safe_load((TEMPLATES / "github" / "grade.yml").read_text())
-    assert workflow["permissions"] == {"contents": "read"}
+    caller = yaml.safe_load((TEMPLATES / "github" / "grade.yml").read_text())
+    workflow = yaml.safe_load((TEMPLATES / "github" / "grade-submission.yml").read_text())
+    called = workflow[True]["workflow_call"]          # YAML reads the key `on` as true
+    assert caller["permissions"] == workflow["permissions"] == {"contents": "read"}
+    assert "steps" not in caller["jobs"]["grade"]          # nothing in a student's file but the call
+    assert set(caller["jobs"]["grade"]["with"]) <= set(called["inputs"])
     steps = workflow["jobs"]["grade"]["steps"]
     assert all(step["with"]["persist-credentials"] is False for step in steps if "checkout" in step.get("uses", ""))
+    guard = next(step for step in steps if "run" in step)
+    assert steps.index(guard) == 0
+    for course, status in (("", 1), ("me/hw", 1), ("ME/HW", 1), ("a b/c", 1), ("x/y/../z", 1), ("prof/course", 0)):
+        done = subprocess.run(["bash", "-ec", guard["run"]], env={"COURSE": course, "SUBMISSION": "me/hw", "PATH": os.environ["PATH"]}, check=False,
+                              capture_output=True, text=True)
+        assert done.returncode == status, course
+        assert ("::error title=Nothing was graded::" in done.stdout) == bool(status)
     (tmp_path / "submission").mkdir()
     (tmp_path / "submission" / "ch03_forward.py").write_text(HONEST)
     (tmp_path / "course-repository").mkdir()
-    said = {}
+    summary, said = tmp_path / "summary.md", ""
     for step in steps:
         if step.get("working-directory") == "course":
-            done = subprocess.run(step["run"], shell=True, cwd=tmp_path / "course-repository", capture_output=True, text=True,
-                                  check=True, timeout=120, env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"})
-            said[step["name"]] = done.stdout
-    validate(said["Grade"], "github")
+            said += subprocess.run(["bash", "-ec", step["run"]], cwd=tmp_path / "course-repository", capture_output=True, text=True, check=True,
+                                   timeout=240, env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "GITHUB_STEP_SUMMARY": str(summary)}).stdout
+    validate(said, "github")
     validate((tmp_path / "results.xml").read_text(), "junit")
+    validate((tmp_path / "feedback.html").read_text(), "html")
+    validate(summary.read_text(), "markdown")
+
+
+def test_torch_is_pinned_wherever_it_is_installed():
+    """One torch, the one of constraints.txt, in every template: never the newest, then another."""
+    for path in (TEMPLATES / "github" / "grade-submission.yml", TEMPLATES / "gradescope" / "setup.sh"):
+        text = path.read_text()
+        installs = [line for line in re.sub(r"\\?\n\s+-", " -", text).splitlines() if ("download.pytorch.org" in line and "install" in line) or "$cpu" in line]
+        assert installs
+        for line in installs:
+            assert "constraints.txt" in line or '"torch==$torch"' in line, line

@@ -18,6 +18,9 @@ else
     "$PYTHON" -m venv "$prefix/venv"
     install="$prefix/venv/bin/python -m pip install"
 fi
-$install --index-url https://download.pytorch.org/whl/cpu torch
-$install -c "$prefix/src/constraints.txt" -e "$prefix/src"
+# The CPU build of torch in the version that constraints.txt names: the index of CPU builds beside PyPI, and one call for both.
+cpu=https://download.pytorch.org/whl/cpu
+torch=$(sed -n 's/^torch==\([^+;]*\).*/\1/p' "$prefix/src/constraints.txt")
+$install --index-url "$cpu" "torch==$torch"
+$install --extra-index-url "$cpu" -c "$prefix/src/constraints.txt" -e "$prefix/src"
 "$prefix/venv/bin/course" doctor || true
