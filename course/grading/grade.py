@@ -10,6 +10,7 @@ code, the seed of the random inputs, the versions. course/grading/writers.py tur
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import platform
 import time
@@ -34,21 +35,29 @@ from course.grading.values import NotData, decode, encode, plain
 SHARED_SECONDS = 0.5          # patience in a worker that has run another task of the same student before
 CALLBACK_BYTES = 256 << 20    # what a student's code may send to the functions passed in, per task
 CALLBACK_ONCE = 4 << 20       # and in one call
-MEMORY = 4 << 30              # bytes of address space that grading may take, whatever values it is sent
-CALLBACK_SECONDS = 60.0
+CALLBACK_NUMBERS = 4 << 20    # of the tensor that its arguments could be broadcast to
+CALLBACK_ERRORS = 20          # calls of passed-in functions that may fail, per task: a loop around one that fails ends
+MEMORY = 2 << 30              # bytes of address space that grading may take, whatever values it is sent
+BUDGET = 120.0                # seconds of waiting for one submission's code; an honest one takes a few
+AFTER = 1.0                   # and for each task when that is used up, so that what is right still counts
+WRITTEN_BUDGET = 300.0        # the same for written answers
+WRITTEN_AFTER = 20.0
+SMALL = 2 << 30               # with less memory than this the judging process and the workers take turns
 
 
 class Session:
     """One submission's worker. It is kept while tasks pass in it and replaced after a failure; `fresh` says it is new."""
 
-    def __init__(self, zygote: Zygote, submission: Submission) -> None:
-        self._zygote, self.submission = zygote, submission
+    def __init__(self, zygote: Zygote, submission: Submission, make_room: Callable[[], None] = lambda: None) -> None:
+        self._zygote, self.submission, self._make_room = zygote, submission, make_room
         self._worker: Worker | None = None
         self._memory = 0
         self._loaded: set[str] = set()
         self._broken: dict[str, CheckFailed] = {}          # files that cannot be imported, not even in a new worker
         self.fresh = True
         self.used = False
+        self._budget = BUDGET
+        self.written_budget = WRITTEN_BUDGET
 
     def begin(self, task: Task, fresh: bool = False) -> None:
         """The next task. In a worker that has run another task it gets a moment only; a new one is then made for it."""
@@ -56,8 +65,8 @@ class Session:
             self.close()
         self.fresh, self.used = self._worker is None, False
         self._memory = task.memory
-        self._left = self._limit = task.timeout if self.fresh else min(task.timeout, SHARED_SECONDS)
-        self._callback_bytes, self._callback_seconds = CALLBACK_BYTES, CALLBACK_SECONDS
+        self._left = self._limit = min(task.timeout if self.fresh else min(task.timeout, SHARED_SECONDS), max(self._budget, AFTER))
+        self._callback_bytes, self._callback_seconds, self._callback_errors = CALLBACK_BYTES, 2 * task.timeout, CALLBACK_ERRORS
 
     def close(self) -> None:
         if self._worker is not None:
@@ -67,12 +76,15 @@ class Session:
 
     def _ask(self, header: dict, buffers: list[bytes], callback: Any = None) -> tuple[dict, bytes]:
         if self._worker is None:
+            self._make_room()
             self._worker = self._zygote.spawn(self._memory)
         began, waited = time.monotonic(), self._callback_seconds
         try:
             return self._worker.ask(header, buffers, self._left, callback)
         finally:
-            self._left -= time.monotonic() - began - (waited - self._callback_seconds)
+            took = time.monotonic() - began
+            self._left -= took - (waited - self._callback_seconds)
+            self._budget -= took
 
     def _load(self, file: str) -> None:
         if file in self._broken:
@@ -81,8 +93,9 @@ class Session:
             reply, _ = self._run(f"importing {file}", {"op": "load", "file": file}, [self.submission.files[file]], None)
             if "error" in reply:
                 error = _claims(reply["error"])
+                graded_by = f" (this is Python {platform.python_version()})" if error["names"][0] == "SyntaxError" else ""
                 raise CheckFailed(error["kind"] if error["kind"] in ("forbidden", "memory") else "import_error",
-                                  f"{file} cannot be imported: {error['names'][0]}: {error['text']}{_line(error)}")
+                                  f"{file} cannot be imported: {error['names'][0]}: {error['text']}{graded_by}{_line(error)}")
         except CheckFailed as failed:
             if self.fresh:
                 self._broken[file] = failed          # do not hang or crash once more for every task of this file
@@ -121,7 +134,7 @@ class Session:
     def _run(self, name: str, header: dict, buffers: list[bytes], callables: list[Callable] | None) -> tuple[dict, bytes]:
         def callback(index: Any, tree: Any, data: bytes) -> tuple[dict, list[bytes]]:
             self._callback_bytes -= len(data)
-            if self._callback_bytes < 0 or self._callback_seconds < 0 or len(data) > CALLBACK_ONCE:
+            if self._callback_bytes < 0 or self._callback_seconds < 0 or len(data) > CALLBACK_ONCE or self._callback_errors < 0:
                 raise CheckFailed("timeout", f"{name} gave too much work to a function that was passed in")
             began = time.monotonic()
             try:
@@ -130,6 +143,9 @@ class Session:
                 value = decode(tree, data)
                 if type(value) is not list or len(value) != 2 or type(value[0]) is not list or type(value[1]) is not dict:
                     raise NotData("no arguments")
+                if _numbers([*value[0], *value[1].values()]) > CALLBACK_NUMBERS:
+                    raise CheckFailed("memory", f"{name} gave a function that was passed in tensors of shapes that make one of more than "
+                                                f"{CALLBACK_NUMBERS} numbers together")
                 answer = callables[index](*value[0], **{str(k): v for k, v in value[1].items()})
                 more: list[Callable] = []
                 tree, buffers = encode(answer, more)
@@ -137,6 +153,7 @@ class Session:
             except CheckFailed:
                 raise
             except Exception as error:
+                self._callback_errors -= 1
                 return {"error": PASSED_MESSAGE.format(kind=type(error).__name__, said=plain(error, 300))}, []
             finally:
                 self._callback_seconds -= time.monotonic() - began
@@ -146,12 +163,34 @@ class Session:
         except WorkerLost as lost:
             self.close()
             if lost.cause == "timeout":
-                raise CheckFailed("timeout", f"{name} was stopped: {lost} ({self._limit:g} seconds for all calls of a task)"
-                                  ) from None
+                limit = (f"{self._limit:g} seconds for all calls of a task" if self._budget > 0 else
+                         f"the {BUDGET:g} seconds for a whole submission are used up, by tasks before this one")
+                raise CheckFailed("timeout", f"{name} was stopped: {lost} ({limit})") from None
             raise CheckFailed(lost.cause, f"{name}: {lost}") from None
         except CheckFailed:
             self.close()          # in the middle of a call: of no further use
             raise
+
+
+def _numbers(values: list[Any]) -> int:
+    """How many numbers the largest tensor has that broadcasting the tensors among `values` with each other can make."""
+    sizes: list[int] = []          # from the last axis on
+    for value in values:
+        if isinstance(value, torch.Tensor):
+            for axis, size in enumerate(reversed(value.shape)):
+                sizes[axis:axis + 1] = [max(size, *sizes[axis:axis + 1])] if axis < len(sizes) else [size]
+    return math.prod(sizes)
+
+
+def _small_memory() -> bool:
+    """Whether this machine or container has little memory: 768 MB are what Gradescope gives unless asked for more."""
+    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")] if hasattr(os, "sysconf") else []
+    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        try:
+            limits.append(int(Path(path).read_text()))
+        except (OSError, ValueError):          # "max": no limit
+            continue
+    return bool(limits) and min(limits) < SMALL
 
 
 def _claims(error: Any) -> dict[str, Any]:
@@ -231,6 +270,7 @@ class Grader:
         self.judging = Judging(str(checks))
         self.versions = {"course": course.__version__, "torch": torch.__version__, "python": platform.python_version(),
                          "checks": checks_digest(checks)}
+        self.small = _small_memory()
         torch.set_num_threads(1)
         self._limit = limit_memory(MEMORY)
 
@@ -257,7 +297,7 @@ class Grader:
         before = {entry["id"]: entry for entry in kept["tasks"]} if kept else {}
         began = time.monotonic()
         entries: list[dict[str, Any]] = []
-        session = Session(self.zygote, submission)
+        session = Session(self.zygote, submission, self.judging.close if self.small else lambda: None)
         try:
             for task in self.tasks.values():
                 entries.append(before.get(task.id) or self._task(task, seed, session).as_dict())
@@ -277,7 +317,13 @@ class Grader:
             try:
                 return run_task(task, checks, lambda t, check: IsolatedStudent(t, check, seed, session))
             except WrittenAnswer as written:
-                return self.judging.judge(task, written.args[0], seed)
+                if self.small:
+                    session.close()
+                    self.zygote.close()
+                began = time.monotonic()
+                result = self.judging.judge(task, written.args[0], seed, max(session.written_budget, WRITTEN_AFTER))
+                session.written_budget -= time.monotonic() - began
+                return result
 
         result = attempt(fresh=False)
         if result.status != "passed" and session.used and not session.fresh:

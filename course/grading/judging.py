@@ -8,6 +8,7 @@ on a stranger's text, so it is limited in time and memory and not confined furth
 from __future__ import annotations
 
 import json
+import math
 import os
 import select
 import subprocess
@@ -63,8 +64,10 @@ class Judging:
             self.close()
             raise OSError("the process that judges written answers did not start")
 
-    def judge(self, task: Task, text: str, seed: int) -> Result:
-        """The verdict on one task whose answer is in the Markdown `text`."""
+    def judge(self, task: Task, text: str, seed: int, most: float = math.inf) -> Result:
+        """The verdict on one task whose answer is in the Markdown `text`, in the task's time limit and at most `most` seconds."""
+        seconds = min(task.timeout, most)
+
         def failed(cause: str, feedback: str) -> Result:
             return Result(task.id, 0.0, float(task.points), "failed", cause, feedback, extra=task.extra)
 
@@ -75,13 +78,13 @@ class Judging:
             assert self._process.stdin is not None
             self._process.stdin.write(json.dumps({"task": task.id, "text": text, "seed": seed}).encode() + b"\n")
             self._process.stdin.flush()
-            line = self._line(task.timeout)
+            line = self._line(seconds)
         except OSError as error:
             self.close()
             return failed("grader_error", f"the answer could not be judged ({type(error).__name__}); please report this")
         if line is None:
             self.close()
-            return failed("timeout", f"the answer could not be judged in {task.timeout:g} seconds; write it more simply")
+            return failed("timeout", f"the answer could not be judged in {seconds:g} seconds; write it more simply")
         if not line:
             self.close()
             return failed("memory", "judging this answer needs more memory than there is for it; write it more simply")

@@ -10,6 +10,7 @@ Between grader and worker: frames of a JSON header and raw bytes, see `frame` be
 from __future__ import annotations
 
 import builtins
+import errno
 import gc
 import importlib.machinery
 import importlib.util
@@ -142,6 +143,8 @@ def work(inbox: int, outbox: int, values: Any, rules: Any) -> None:
             elif isinstance(error, MemoryError) or (
                     isinstance(error, RuntimeError) and ("allocate memory" in lowered or "not enough memory" in lowered)):
                 kind = "memory"
+            elif isinstance(error, OSError) and error.errno == errno.EFBIG:
+                text = "it printed more than the megabyte that is kept of what a program prints"
             line, trace = 0, error.__traceback__
             if isinstance(error, SyntaxError):
                 line = error.lineno or 0
