@@ -165,11 +165,14 @@ def finish(site: Path) -> str:
     def plain(match: re.Match[str]) -> tuple[str, bool, str]:
         return html.unescape(match[1] or match[2]), False, "mathml"
 
+    short = re.compile(r'<span class="md-ellipsis">[^<]*\\\([^<]*</span>', re.S)              # names of sections in the navigation
     asked = [key(match) for text in pages.values() for match in FORMULA.finditer(text)]
+    asked += [plain(match) for text in pages.values() for name in short.finditer(text) for match in raw.finditer(name[0])]
     asked += [plain(match) for entry in entries["docs"] for name in ("title", "text") for match in raw.finditer(entry[name])]
     pictures = drawn(asked, site / "assets" / "katex" / "katex.min.js")
     for path, text in pages.items():
         new = FORMULA.sub(lambda m: f'<{m["tag"]} class="arithmatex" data-drawn="yes">{pictures[key(m)]}</{m["tag"]}>', text)
+        new = short.sub(lambda name: raw.sub(lambda m: pictures[plain(m)], name[0]), new)
         if new != text:
             path.write_text(new, encoding="utf-8")
     for entry in entries["docs"]:

@@ -16,8 +16,8 @@ In the Markdown a displayed formula is ordinary LaTeX with one comment before it
 
 A displayed formula without such a comment fails. `python -m course.equations.pages docs/` prints a report and exits with 1 if
 any line is not accepted. As a Python-Markdown extension (`course.equations.pages` in mkdocs.yml) the same code puts a mark
-after every line of a derivation and a note below it; a line that is not accepted is logged as a warning of MkDocs, which
-`--strict` makes an error. `<!-- checked formulas: ../ -->` on a page is replaced by the list of all of them;
+after every line of a derivation, and a note below it that unfolds into a card for each line (cards.py); a line that is not accepted is logged as a warning
+of MkDocs, which `--strict` makes an error. `<!-- checked formulas: ../ -->` on a page is replaced by the list of all of them;
 `../` leads from that page to the folder of the documentation.
 
 Verdicts are kept in .cache/equations, under a hash of the formula and of the source of this package.
@@ -35,13 +35,15 @@ import shlex
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
 from markdown import Extension, Markdown
 from markdown.preprocessors import Preprocessor
+
+from course.equations.cards import broken, card, note_on_paper
 
 CACHE = Path(".cache/equations")
 log = logging.getLogger("mkdocs.equations")  # MkDocs counts warnings of its own loggers when it builds with --strict
@@ -85,6 +87,7 @@ class Line:
     row: int = 0
     latex: str = ""
     reason: str = ""
+    about: dict | None = None  # what the judge said, see _about; None where nothing was judged
 
 
 @dataclass(frozen=True)
@@ -187,14 +190,19 @@ def engine() -> str:
 
 
 def judged(latex: str, setting: str) -> list[dict]:
-    """One entry for each relation: kind, latex, reason, note, row. From the cache when the engine has not changed."""
-    key = hashlib.sha256(json.dumps([latex, setting]).encode()).hexdigest()[:32]
+    """One entry for each relation: kind, latex, reason, note, row, about. From the cache when the engine has not changed."""
+    return _kept("line", _judge, latex, setting)
+
+
+def _kept(what: str, compute: Callable[[str, str], list[dict]], latex: str, setting: str) -> list[dict]:
+    """compute(latex, setting), remembered on disk under `what`, the arguments and the engine."""
+    key = hashlib.sha256(json.dumps([what, latex, setting]).encode()).hexdigest()[:32]
     path = CACHE / engine() / f"{key}.json"
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         pass
-    out = _judge(latex, setting)
+    out = compute(latex, setting)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
@@ -222,9 +230,19 @@ def _judge(latex: str, setting: str) -> list[dict]:
         offset = starts[min(line, len(starts) - 1) - 1] + column - 1
         row = max((k for k, (start, _, _) in enumerate(spans) if start <= offset), default=0)
         out.append(
-            {"kind": step.kind, "latex": step.latex, "reason": _reason(step.verdict), "note": _note(step.verdict), "row": row}
+            {"kind": step.kind, "latex": step.latex, "reason": _reason(step.verdict), "note": _note(step.verdict), "row": row,
+             "about": _about(step.verdict)}
         )
     return out
+
+
+def _about(verdict) -> dict:
+    """What a card says of a verdict, as plain data."""
+    return {
+        "kind": verdict.kind, "range": _range(verdict), "why": verdict.reason, "certificate": verdict.certificate,
+        "assumptions": list(verdict.assumptions), "repairs": [list(each) for each in verdict.repairs[:2]],
+        "counterexample": "" if verdict.counterexample is None else str(verdict.counterexample),
+    }
 
 
 def _note(verdict) -> str:
@@ -279,7 +297,7 @@ def check(block: Block) -> Checked:
         how, note = _how(f, options)
         if how == "failed":
             problems.append(f"line {n}: {f['kind']}: {f['latex']}: {f['reason']}")
-        lines.append(Line(how, note, f["row"], f["latex"], f["reason"]))
+        lines.append(Line(how, note, f["row"], f["latex"], f["reason"], f.get("about")))
     if not found:
         problems.append("there is no relation in this formula; say `definition` if it only introduces something")
     if "wrong" in options:
@@ -352,8 +370,8 @@ def marked(latex: str, lines: Iterable[Line]) -> str:
     return latex
 
 
-def note_html(checked: Checked) -> str:
-    """The note below a formula: how each line is known."""
+def note_html(checked: Checked, seen: set[str]) -> str:
+    """The note below a formula: how each line is known, and behind it a card for each line. seen: anchors of the page so far."""
     if checked.problems:
         items = "".join(f"<li>{html.escape(p)}</li>" for p in checked.problems)
         return f'<ul class="known known-failed">{items}</ul>'
@@ -369,9 +387,22 @@ def note_html(checked: Checked) -> str:
         where = "" if len(groups) == 1 else f"{word} {first}: " if first == last else f"{word}s {first} to {last}: "
         if len(groups) == 1 and last > 1:
             where = f"all {last} {word}s: "
-        title = f' title="{html.escape(line.reason, quote=True)}"' if line.reason and first == last else ""
-        items.append(f'<li class="known-{line.how}"{title}>{where}{html.escape(line.note)}</li>')
-    return f'<ul class="known">{"".join(items)}</ul>'
+        items.append(f'<span class="known-{line.how}">{where}{html.escape(line.note)}</span>')
+    latex = " ".join(checked.block.latex.split())
+    anchor = "f-" + hashlib.sha256(latex.encode()).hexdigest()[:8]
+    while anchor in seen:
+        anchor += "x"
+    seen.add(anchor)
+    setting = (checked.block.options or {}).get("setting", "")
+    cards = []
+    for n, line in enumerate(checked.lines, 1):
+        slips = _kept("slips", broken, line.latex, setting) if line.how in {"proved", "computed"} else []
+        shown = line if line.latex else replace(line, latex=latex)
+        cards.append(card(n, len(checked.lines), shown, setting, anchor, slips))
+    return (
+        f'<details class="formula-card" id="{anchor}" data-search-exclude><summary class="known">{"".join(items)}</summary>'
+        f'{"".join(cards)}</details>'
+    )
 
 
 class _Marks(Preprocessor):
@@ -383,6 +414,8 @@ class _Marks(Preprocessor):
 
     def run(self, lines: list[str]) -> list[str]:
         out: list[str] = []
+        on_paper: list[str] = []
+        seen: set[str] = set()
         before = 0
         for block in blocks(lines):
             if block.options is None and not block.latex.strip():
@@ -399,9 +432,14 @@ class _Marks(Preprocessor):
             prefix = block.indent
             shown = marked(block.latex, checked.lines)
             out += ["", f"{prefix}$$", *(prefix + text for text in shown.split("\n")), f"{prefix}$$", ""]
-            out += [prefix + self.md.htmlStash.store(note_html(checked)), ""]
+            out += [prefix + self.md.htmlStash.store(note_html(checked, seen)), ""]
+            on_paper.append(note_on_paper(checked.lines, (block.options or {}).get("setting", "")))
             before = block.last + 1
         out += lines[before:]
+        if on_paper:
+            notes = f"<p>How the formulas are known</p><ol>{''.join(on_paper)}</ol>"
+            notes = f'<section class="formula-notes" data-search-exclude>{notes}</section>'
+            out += ["", self.md.htmlStash.store(notes), ""]
         listed = [(line, _LIST.match(line)) for line in out]
         return [text for line, found in listed for text in (report_markdown(self.docs, found["root"]) if found else [line])]
 
