@@ -87,9 +87,9 @@ def number(node: Node) -> Fraction | None:
     return None
 
 
-def empties(node: Node) -> None:
+def empties(node: Node, derivation: bool = False) -> None:
     """Raises NoAnswer for what has no content wherever it stands: an empty product or sum, a zero coefficient, a divergence of a
-    law from itself, something added and taken away again."""
+    law from itself, something added and taken away again. In a `derivation` the last, and dividing by the same, are steps."""
     for n in walk(node):
         text = latex(n)
         if isinstance(n, Big):
@@ -100,13 +100,13 @@ def empties(node: Node) -> None:
             raise NoAnswer(f"{text} is the divergence of a law from itself, which is 0")
         elif isinstance(n, Mul) and any(number(f) == 0 for f in n.factors):
             raise NoAnswer(f"{text} has a factor of zero: it is not there")
-        elif isinstance(n, Div) and (_plain(n.top) == _plain(n.bottom) or number(n.top) == 0):
+        elif isinstance(n, Div) and ((_plain(n.top) == _plain(n.bottom) and not derivation) or number(n.top) == 0):
             raise NoAnswer(f"{text} is a number, however it is written")
         elif isinstance(n, Pow) and number(n.exponent) == 0:
             raise NoAnswer(f"{text} has an exponent of zero: it is 1")
         elif isinstance(n, Func) and n.name in ("log", "exp", "sqrt") and number(n.body) is not None and number(n.body) in (0, 1):
             raise NoAnswer(f"{text} is a number, however it is written")
-        elif isinstance(n, Add):
+        elif isinstance(n, Add) and not derivation:
             terms = [(t.body, -1) if isinstance(t, Neg) else (t, 1) for t in n.terms]
             if any(number(body) == 0 for body, _ in terms):
                 raise NoAnswer("a zero is added: it says nothing")
@@ -387,7 +387,7 @@ def _formula(node: Node, form: Mapping[str, Any]) -> str:
     seen = set()
     for n in (m for part in inside for m in walk(part)):
         if isinstance(n, Sym):
-            if (name := _letter(n)) not in form["symbols"]:
+            if (name := letter(n)) not in form["symbols"]:
                 return f"{latex(n)} does not belong in the answer; it is made of {form['letters']}"
             seen.add(name)
         elif not isinstance(n, Add | Neg | Mul | Div | Pow | Num | Func | Big | Index):
@@ -396,7 +396,7 @@ def _formula(node: Node, form: Mapping[str, Any]) -> str:
     return f"{' and '.join(lost)} must occur on the right; {form['why']}" if lost else ""
 
 
-def _letter(sym: Sym) -> str:
+def letter(sym: Sym) -> str:
     """A symbol's name with its marks but for the bar; of x also whether it is x_0 or another: "x_0", "x_t", "tilde beta"."""
     name = " ".join([*(mark for mark in sym.marks if mark != "bar"), sym.name])
     if name == "x":

@@ -292,4 +292,10 @@ def _words(answer: str, options: Sequence[str], also: Mapping[str, str]) -> list
     return out
 
 
-KINDS = {"statement": expect_statement, "choice": expect_choice}
+def _derivation(answer: str, spec: Mapping[str, Any]) -> None:
+    from course.grading.derivations import expect_derivation
+
+    expect_derivation(answer, spec)
+
+
+KINDS = {"statement": expect_statement, "choice": expect_choice, "derivation": _derivation}

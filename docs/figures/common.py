@@ -203,13 +203,14 @@ def exercises(*files: str) -> str:
             raise ValueError(f"no tasks for {file!r}: is there a manifest tests/exercises/{file}.toml?")
         written = [f"exercises/{file}{end}" for end in (".py", ".md") if (ROOT / "exercises" / f"{file}{end}").exists()]
         names = " and ".join(f"<code>{name}</code>" for name in written)
-        points = sum(task.points for task in tasks)
-        parts.append(f"<p>In {names}, {len(tasks)} tasks, {points:g} points. Open a task for its hints.</p>\n")
+        points, more = (sum(task.points for task in tasks if task.extra == extra) for extra in (False, True))
+        worth = " and ".join(filter(None, [f"{points:g} points" * (points > 0), f"{more:g} extra points" * (more > 0)]))
+        parts.append(f"<p>In {names}, {len(tasks)} task{'s' * (len(tasks) != 1)}, {worth}. Open a task for its hints.</p>\n")
         for task in tasks:
             steps = "".join(f"<li>{_inline(hint)}</li>" for hint in task.hints)
             parts.append(
                 f"<details><summary>{_inline(task.title)} (<code>{task.id}</code>, {task.points:g}&nbsp;"
-                f"{'point' if task.points == 1 else 'points'})</summary><ol>{steps}</ol></details>\n"
+                f"{'extra ' * task.extra}{'point' if task.points == 1 else 'points'})</summary><ol>{steps}</ol></details>\n"
             )
     return "".join(parts)
 

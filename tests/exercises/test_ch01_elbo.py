@@ -36,3 +36,18 @@ def test_terms(student):
 @task("ch01.measure")
 def test_measure(student):
     expect_written(student, "ch01.measure", ANSWERS)
+
+
+@task("ch01.jensen")
+def test_jensen(student):
+    expect_written(student, "ch01.jensen", ANSWERS)
+
+
+@task("ch01.gap")
+def test_gap(student):
+    expect_written(student, "ch01.gap", ANSWERS)
+
+
+@task("ch01.split")
+def test_split(student):
+    expect_written(student, "ch01.split", ANSWERS)

@@ -36,3 +36,13 @@ def test_terms(student):
 @task("ch02.wrong_lines")
 def test_wrong_lines(student):
     expect_written(student, "ch02.wrong_lines", ANSWERS)
+
+
+@task("ch02.telescope")
+def test_telescope(student):
+    expect_written(student, "ch02.telescope", ANSWERS)
+
+
+@task("ch02.split")
+def test_split(student):
+    expect_written(student, "ch02.split", ANSWERS)

@@ -236,3 +236,23 @@ def test_mean_line(student):
 @task("ch04.jump_line")
 def test_jump_line(student):
     expect_written(student, "ch04.jump_line", ANSWERS)
+
+
+@task("ch04.square")
+def test_square(student):
+    expect_written(student, "ch04.square", ANSWERS)
+
+
+@task("ch04.precision")
+def test_precision(student):
+    expect_written(student, "ch04.precision", ANSWERS)
+
+
+@task("ch04.two_jumps")
+def test_two_jumps(student):
+    expect_written(student, "ch04.two_jumps", ANSWERS)
+
+
+@task("ch04.mean_noise")
+def test_mean_noise(student):
+    expect_written(student, "ch04.mean_noise", ANSWERS)
