@@ -244,7 +244,7 @@ def report(folder: Annotated[Path, typer.Argument(metavar="DIR", help="The resul
     _or_fail(work)
 
 
-lab_commands = typer.Typer(no_args_is_help=True, help="The original homework's experiments.")
+lab_commands = typer.Typer(no_args_is_help=True, help="Experiments: the original homework's, edits, guidance.")
 app.add_typer(lab_commands, name="lab")
 
 
@@ -272,6 +272,41 @@ def homework(
                        None, device)
         html, markdown = write(out)
         print(f"{html}\n{markdown}")
+
+    _or_fail(work)
+
+
+@lab_commands.command()
+def edits(
+    scenes: Annotated[int, typer.Option(min=1, help="Drawn scenes to edit")] = 200,
+    out: Annotated[Path, typer.Option(help="The table, as CSV")] = Path("out/edits.csv"),
+) -> None:
+    """Does an edit do what it was asked? Nine ways to exchange an object, each on the same drawn scenes."""
+    def work() -> None:
+        from course.render import quiet_libraries
+
+        quiet_libraries()
+        from course.lab import experiments
+
+        print(experiments.write_table(experiments.edits(scenes), out))
+
+    _or_fail(work)
+
+
+@lab_commands.command()
+def guidance(
+    prompts: Annotated[int, typer.Option(min=1, help="Captions")] = 24,
+    seeds: Annotated[int, typer.Option(min=2, help="Pictures of each")] = 4,
+    out: Annotated[Path, typer.Option(help="The table, as CSV")] = Path("out/guidance.csv"),
+) -> None:
+    """Which kinds of guidance differ beyond noise? All at equal calls, with the same noise."""
+    def work() -> None:
+        from course.render import quiet_libraries
+
+        quiet_libraries()
+        from course.lab import experiments
+
+        print(experiments.write_table(experiments.guidance(prompts, seeds), out))
 
     _or_fail(work)
 

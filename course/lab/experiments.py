@@ -1,0 +1,279 @@
+"""Two experiments that a world of drawn scenes allows: does an edit do what it was asked, and does one guidance differ from another?
+
+Photographs have no truth to hold an edit against. Here the scene before and the scene wanted are known, and what had to stay is
+known to the pixel. `edits()` and `guidance()` return rows for a table; `course lab edits` and `course lab guidance` write them.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from course.components import Components, load_components
+from course.editing import img2img, inpaint, invert, repaint, shared_attention
+from course.emoji.data import CELL, OBJECTS, SIZE, Scene, caption, draw_batch, place, random_scene
+from course.emoji.evaluate import features
+from course.emoji.probe import load_probe, verdicts
+from course.guidance import Scale, auto_guided, classifier_free, interval, perturbed, plus_plus, projected
+from course.lab.metrics import diversity, mean_interval, wilson
+from course.pictures import write_whole
+from course.prediction import Denoise
+from course.samplers import SAMPLERS
+from course.schedule import Level, NoiseSchedule
+from course.stable_diffusion import encode_prompts
+
+STEPS = 25
+SCALE = 3.0                     # guidance of all edits
+BATCH = 20
+SAMPLER = SAMPLERS["ddim"]
+
+
+def predictions(parts: Components, prompts: Sequence[str]) -> Callable[[Tensor, Level], tuple[Tensor, Tensor]]:
+    """pair(x, level) -> what the U-Net says without and with the prompts, in one call."""
+    empty = encode_prompts([""] * len(prompts), parts.tokenizer, parts.text_encoder)
+    context = torch.cat([empty, encode_prompts(prompts, parts.tokenizer, parts.text_encoder)])              # (2B, L, D)
+
+    def pair(x: Tensor, level: Level) -> tuple[Tensor, Tensor]:
+        negative, positive = parts.unet(torch.cat([x, x]), level.t, encoder_hidden_states=context)[0].chunk(2)
+        return negative, positive
+
+    return pair
+
+
+def alone(parts: Components, prompts: Sequence[str]) -> Denoise:
+    """The prediction with the prompts, without guidance."""
+    context = encode_prompts(prompts, parts.tokenizer, parts.text_encoder)
+    return lambda x, level: parts.unet(x, level.t, encoder_hidden_states=context)[0]
+
+
+def painted(z: Tensor, parts: Components) -> Tensor:
+    """Latents -> pictures (B, 3, H, W) in [-1, 1]."""
+    return parts.vae.decode(z / parts.vae.config.scaling_factor)[0].clamp(-1, 1)
+
+
+# ------------------------------------------------------------------------------------------------ edits
+
+
+def swaps(count: int, parts: Components, seed: int = 0) -> list[tuple[Scene, Scene]]:
+    """Scenes of two objects, and the same with the first one exchanged for another whose name has as many tokens."""
+    rng = Random(f"edits/{seed}")
+    length = {name: len(parts.tokenizer(name)["input_ids"]) for name in OBJECTS}
+    pairs: list[tuple[Scene, Scene]] = []
+    while len(pairs) < count:
+        scene = random_scene(rng, objects=2)
+        others = [name for name in OBJECTS if name not in scene.objects and length[name] == length[scene.objects[0]]]
+        if others and caption(scene).split()[0] == "a":
+            wanted = replace(scene, objects=(rng.choice(others), scene.objects[1]))
+            if caption(wanted).split()[0] == "a":
+                pairs.append((scene, wanted))
+    return pairs
+
+
+def box(scene: Scene) -> Tensor:
+    """1 on the latent cells of the first object, (1, h, w)."""
+    _, pixels, x, y = place(scene)[0]
+    mask = torch.zeros(1, SIZE // CELL, SIZE // CELL)
+    mask[:, y // CELL:(y + pixels) // CELL, x // CELL:(x + pixels) // CELL] = 1
+    return mask
+
+
+Edit = Callable[[Components, NoiseSchedule, Tensor, list[str], list[str], Tensor, torch.Generator], Tensor]
+
+
+def _half_way(strength: float) -> Edit:
+    def edit(parts: Components, curve: NoiseSchedule, z: Tensor, before: list[str], after: list[str], mask: Tensor,
+             generator: torch.Generator) -> Tensor:
+        denoise = classifier_free(predictions(parts, after), SCALE)
+        return img2img(denoise, z, torch.randn(z.shape, generator=generator), SAMPLER, curve, STEPS, strength)
+
+    return edit
+
+
+def _inside(parts: Components, curve: NoiseSchedule, z: Tensor, before: list[str], after: list[str], mask: Tensor,
+            generator: torch.Generator) -> Tensor:
+    denoise = classifier_free(predictions(parts, after), SCALE)
+    return inpaint(denoise, z, torch.randn(z.shape, generator=generator), mask, SAMPLER, curve, STEPS)
+
+
+def _second_thoughts(parts: Components, curve: NoiseSchedule, z: Tensor, before: list[str], after: list[str], mask: Tensor,
+                     generator: torch.Generator) -> Tensor:
+    denoise = classifier_free(predictions(parts, after), SCALE)
+    draw = lambda: torch.randn(z.shape, generator=generator)                                # noqa: E731
+    return repaint(denoise, z, mask, draw(), SAMPLERS["ddpm"].grid(curve, STEPS), draw, resamplings=2)
+
+
+def _up_and_down(scale: float, shared: float = 0.0, corrections: int = 0) -> Edit:
+    """Invert with the old words at guidance 1, come down with the new ones; `shared`: with the attention of the old."""
+    def edit(parts: Components, curve: NoiseSchedule, z: Tensor, before: list[str], after: list[str], mask: Tensor,
+             generator: torch.Generator) -> Tensor:
+        grid = SAMPLER.grid(curve, STEPS)
+        noise = invert(alone(parts, before), z, grid, corrections)
+        if not shared:
+            return SAMPLER.run(classifier_free(predictions(parts, after), scale), noise, grid, lambda: noise)
+        both = [text for pair in zip(before, after, strict=True) for text in pair]
+        denoise = classifier_free(predictions(parts, both), scale)
+        start = noise.repeat_interleave(2, 0)
+        return SAMPLER.run(shared_attention(parts.unet, shared)(denoise, STEPS), start, grid, lambda: start)[1::2]
+
+    return edit
+
+
+def _untouched(parts: Components, curve: NoiseSchedule, z: Tensor, before: list[str], after: list[str], mask: Tensor,
+               generator: torch.Generator) -> Tensor:
+    return z
+
+
+EDITS: dict[str, Edit] = {
+    "none: through the autoencoder": _untouched,
+    "img2img, strength 0.4": _half_way(0.4),
+    "img2img, strength 0.6": _half_way(0.6),
+    "img2img, strength 0.8": _half_way(0.8),
+    "inpainting the object's box": _inside,
+    "RePaint, 2 resamplings": _second_thoughts,
+    "inversion, new words at guidance 1": _up_and_down(1.0),
+    "inversion, new words at guidance 3": _up_and_down(SCALE),
+    "inversion and shared attention": _up_and_down(SCALE, shared=0.8),
+}
+
+
+@torch.inference_mode()
+def edits(count: int = 200, seed: int = 0, methods: Sequence[str] | None = None, progress: bool = True) -> Iterator[dict[str, Any]]:
+    """One row for each way of editing: exchange the first of two objects, keep the second and the ground; `count` drawn scenes.
+
+    changed     share of pictures with the new object where the old one was, judged by the probe
+    kept        share in which the other object is still there; ground: share with the old background colour
+    all         share with all of it
+    psnr        of the picture outside the object's box against the picture it was made from, in dB
+    Shares have Wilson intervals, the PSNR a normal one, each 95%.
+    """
+    parts, probe = load_components("emoji", device="cpu", nets="course"), load_probe()
+    curve = NoiseSchedule.from_config(parts.scheduler.config)
+    pairs = swaps(count, parts, seed)
+    for name in methods or EDITS:
+        results: dict[str, list[Tensor]] = {key: [] for key in ("changed", "kept", "ground", "psnr")}
+        for start in tqdm(range(0, count, BATCH), desc=name, disable=not progress):
+            chunk = pairs[start:start + BATCH]
+            x = torch.from_numpy(draw_batch([scene for scene, _ in chunk]))                 # (B, 3, H, W)
+            z = parts.vae.encode(x).latent_dist.mean * parts.vae.config.scaling_factor
+            mask = torch.stack([box(scene) for scene, _ in chunk])                          # (B, 1, h, w)
+            generator = torch.Generator().manual_seed(seed * 1_000_003 + start)
+            texts = [[caption(scene) for scene in column] for column in zip(*chunk, strict=True)]
+            y = painted(EDITS[name](parts, curve, z, texts[0], texts[1], mask, generator), parts)
+            for key, value in _held(probe, y, x, chunk, mask).items():
+                results[key].append(value)
+        values = {key: torch.cat(value) for key, value in results.items()}
+        row: dict[str, Any] = {"method": name}
+        shares = {key: values[key] for key in ("changed", "kept", "ground")}
+        shares["all"] = values["changed"] & values["kept"] & values["ground"]
+        for key, hits in shares.items():
+            found = wilson(int(hits.sum()), len(hits))
+            row |= {key: round(found.value, 4), f"{key}_low": round(found.low, 4), f"{key}_high": round(found.high, 4)}
+        level = mean_interval(values["psnr"].tolist())
+        yield {**row, "psnr": round(level.value, 2), "psnr_low": round(level.low, 2), "psnr_high": round(level.high, 2), "scenes": count}
+
+
+def _held(probe: Any, y: Tensor, x: Tensor, chunk: Sequence[tuple[Scene, Scene]], mask: Tensor) -> dict[str, Tensor]:
+    """What was asked of an edit, picture by picture."""
+    wanted = [after for _, after in chunk]
+    said = probe.answers(y)
+    asked = {key: [list(words).index(word) for word in column] for key, words, column in (
+        ("first", OBJECTS, [scene.objects[0] for scene in wanted]), ("second", OBJECTS, [scene.objects[1] for scene in wanted]))}
+    right = verdicts(probe, y, wanted)
+    outside = 1 - torch.nn.functional.interpolate(mask, size=x.shape[-2:])                  # (B, 1, H, W)
+    error = ((y - x).square() * outside).sum((1, 2, 3)) / (3 * outside.sum((1, 2, 3)))
+    return {"changed": said["first"].argmax(1) == torch.tensor(asked["first"]),
+            "kept": said["second"].argmax(1) == torch.tensor(asked["second"]),
+            "ground": right["colour"], "psnr": 10 * torch.log10(4 / error.clamp(min=1e-8))}
+
+
+# ------------------------------------------------------------------------------------------------ guidance
+
+
+def _scaled(scale: float | Callable[[Sequence[Level]], Scale], **options: Any) -> Callable[..., Denoise]:
+    def build(parts: Components, prompts: list[str], grid: Sequence[Level]) -> Denoise:
+        return classifier_free(predictions(parts, prompts), scale(grid) if callable(scale) else scale, **options)
+
+    return build
+
+
+def _projected(scale: float, **options: Any) -> Callable[..., Denoise]:
+    return lambda parts, prompts, grid: projected(predictions(parts, prompts), scale, **options)
+
+
+def _attention(scale: float) -> Callable[..., Denoise]:
+    def build(parts: Components, prompts: list[str], grid: Sequence[Level]) -> Denoise:
+        network = alone(parts, prompts)
+        return auto_guided(perturbed(network, parts.unet), network, 1 + scale)
+
+    return build
+
+
+KINDS: dict[str, dict[str, Callable[..., Denoise]]] = {
+    "none": {"1": _scaled(1.0)},
+    "classifier-free": {f"{g:g}": _scaled(g) for g in (2.0, 3.0, 7.5, 15.0)},
+    "limited interval": {f"{g:g}": _scaled(interval(g, 0.5, 5.0)) for g in (3.0, 7.5, 15.0)},
+    "CFG++": {f"{s:g}": _scaled(lambda grid, s=s: plus_plus(s, grid)) for s in (0.2, 0.5, 1.0)},
+    "APG": {f"{g:g}": _projected(g, most=5.0, momentum=-0.5) for g in (3.0, 7.5, 15.0)},
+    "rescaled by 0.7": {f"{g:g}": _scaled(g, guidance_rescale=0.7) for g in (7.5, 15.0)},
+    "perturbed attention": {f"{s:g}": _attention(s) for s in (1.0, 3.0)},
+}
+
+
+@torch.inference_mode()
+def guidance(prompts: int = 24, seeds: int = 4, kinds: Sequence[str] | None = None, progress: bool = True) -> Iterator[dict[str, Any]]:
+    """One row for each kind and scale, at equal calls: 50 evaluations of the U-Net a picture (25 steps of DDIM with two each, or 50
+    with one), the same prompts and the same noise.
+
+    right       share with everything asked for, judged by the probe, with a Wilson interval
+    variety     mean distance of two pictures of one prompt in the probe's features
+    burnt       share of pixels within 2% of black or white, against the same share in drawn scenes of the same captions
+    """
+    parts, probe = load_components("emoji", device="cpu", nets="course"), load_probe()
+    curve, rng = NoiseSchedule.from_config(parts.scheduler.config), Random("guidance")
+    scenes = [random_scene(rng, objects=1 + i % 2) for i in range(prompts) for _ in range(seeds)]
+    noise = torch.randn((len(scenes), 4, 8, 8), generator=torch.Generator().manual_seed(0))
+    drawn = _burnt(torch.from_numpy(draw_batch(scenes)))
+    for kind in kinds or KINDS:
+        for scale, build in KINDS[kind].items():
+            grid, pictures = SAMPLER.grid(curve, 2 * STEPS if kind == "none" else STEPS), []
+            for start in tqdm(range(0, len(scenes), BATCH), desc=f"{kind} {scale}", disable=not progress):
+                chunk = slice(start, start + BATCH)
+                denoise = build(parts, [caption(scene) for scene in scenes[chunk]], grid)
+                pictures.append(painted(SAMPLER.run(denoise, noise[chunk], grid, lambda: noise), parts))
+            y = torch.cat(pictures)
+            hits = verdicts(probe, y, scenes)["everything"]
+            found = wilson(int(hits.sum()), len(hits))
+            variety = diversity(features(probe, y), np.repeat(np.arange(prompts), seeds))
+            yield {"kind": kind, "scale": scale, "right": round(found.value, 4), "right_low": round(found.low, 4),
+                   "right_high": round(found.high, 4), "variety": round(variety, 2), "burnt": round(_burnt(y) - drawn, 4),
+                   "prompts": prompts, "pictures": len(scenes)}
+
+
+def _burnt(x: Tensor) -> float:
+    return float((x.abs() > 0.98).float().mean())
+
+
+def write_table(rows: Iterator[dict[str, Any]], file: Path) -> Path:
+    """Print each row when it is known, and write them all to a CSV, which is whole or not there. Raises ValueError for no rows."""
+    kept: list[dict[str, Any]] = []
+    for row in rows:
+        print("  ".join(f"{key} {value}" for key, value in row.items() if not key.endswith(("_low", "_high"))), flush=True)
+        kept.append(row)
+    if not kept or any(math.isnan(value) for row in kept for value in row.values() if isinstance(value, float)):
+        raise ValueError("the experiment gave no numbers to write")
+    text = io.StringIO()
+    table = csv.DictWriter(text, list(kept[0]), lineterminator="\n")
+    table.writeheader()
+    table.writerows(kept)
+    return write_whole(file, lambda aside: aside.write_text(text.getvalue(), encoding="utf-8"))
