@@ -127,6 +127,15 @@ def shifted(i: Index, by: int) -> Index:
     return Index(i.var, i.shift + by)
 
 
+def moved(node: Node, var: str, to: Index) -> Node:
+    """The formula with `to` in place of the index var: var + k becomes to + k."""
+    if isinstance(node, Index):
+        return Index(to.var, to.shift + node.shift) if node.var == var else node
+    if node == Sym(var):
+        return Add((Sym(to.var), Num(Fraction(to.shift)))) if to.var else Num(Fraction(to.shift))
+    return tree.rebuild(node, lambda child: moved(child, var, to))
+
+
 def rank(i: Index) -> tuple[int, int]:
     return LETTERS.get(i.var, 3), i.shift
 
@@ -135,8 +144,41 @@ def name_of(letter: str, i: Index | None = None) -> str:
     return tree.latex(Sym(letter, () if i is None else (i,)))
 
 
+def learned(s: Sym) -> str | None:
+    r"""The parameter a symbol carries, if it is a network: theta, \\theta_1, phi."""
+    return next((x for x in s.labels if tree.parameter(x) and x.lstrip("\\").startswith(("theta", "phi", "psi"))), None)
+
+
 def is_noise(s: Sym) -> bool:
-    return s.name == "epsilon" and "hat" not in s.marks and "theta" not in s.labels
+    return s.name == "epsilon" and "hat" not in s.marks and learned(s) is None
+
+
+@dataclass(frozen=True)
+class Sense:
+    """What letters mean throughout a text (symbols.py), where one line alone does not say.
+
+    main:     the index of symbols that are written without one.
+    noise:    "text": `tied` is the noise between x_origin and x_main in every line; "line": each line speaks of its own.
+    one:      whether the text is about d = 1; None where that is the line's own matter.
+    sigma:    the variance of p(x_{t-1} | x_t) that the text chose, as a formula of t.
+    """
+
+    main: Index | None = None
+    noise: str = "line"
+    tied: str | None = None
+    origin: Index = START
+    one: bool | None = None
+    sigma: Node | None = None
+
+
+PLAIN = Sense()
+
+
+@dataclass(frozen=True)
+class Line(tree.Chain):
+    """A relation with the sense that its text gives to its letters."""
+
+    sense: Sense = PLAIN
 
 
 # ---------------------------------------------------------------------------------------------------- what a formula means
@@ -191,8 +233,28 @@ def _has_range(node: Node) -> bool:
     return isinstance(node, Sym) and any(isinstance(i, Range) for i in node.sub)
 
 
+def unindexed(node: Node, names: frozenset[str] = frozenset({"alpha", "beta", "SNR", "sigma", "epsilon", "v"})) -> bool:
+    """Whether a formula has a symbol of the schedule, a noise or a velocity without an index."""
+    return any(isinstance(n, Sym) and n.name in names and not n.sub and not n.labels for n in tree.walk(node))
+
+
+def in_one_dimension(node: Node) -> bool:
+    """Whether a formula is about numbers, not vectors: it has a normal law or a square of an x, and neither I nor d nor a norm."""
+    nodes = list(tree.walk(node))
+    if any((isinstance(n, Sym) and n.name in {"I", "d"} and not n.labels) or (isinstance(n, Func) and n.name == "norm") for n in nodes):
+        return False
+    return any(isinstance(n, Normal | Covariance) for n in nodes) or _has_squares(nodes)
+
+
+def _has_squares(nodes: list[Node]) -> bool:
+    r"""Whether something is squared inside an exp, and \\pi is there without a d: the density of a number written out."""
+    return any(isinstance(n, Sym) and n.name == "pi" for n in nodes) and any(isinstance(n, Pow) for n in nodes)
+
+
 def main_index(node: Node) -> Index:
-    """The index meant where none is written (epsilon, v): the latest x of the line, preferring t to other letters."""
+    """The index meant where none is written (epsilon, v): that of the text, or the latest x of the line, preferring t to others."""
+    if isinstance(node, Line) and node.sense.main is not None and unindexed(node):
+        return node.sense.main
     for names in ({"x"}, {"alpha", "beta", "epsilon", "mu", "v", "sigma", "SNR"}):
         found = [
             i
@@ -236,13 +298,12 @@ class Meaning:
     """
 
     def __init__(self, line: Node, algebra, world: bool = False, **options):
+        self.sense = sense = line.sense if isinstance(line, Line) else PLAIN
         self.main = main_index(line)
         self.world = world
         symbols = [s for s in tree.walk(line) if isinstance(s, Sym)]
         self.points = main_points(line)
-        self.dimension_one = not any(s.name in {"I", "d"} and not s.labels for s in symbols) and any(
-            isinstance(n, Normal | Covariance) for n in tree.walk(line)
-        )
+        self.dimension_one = sense.one if sense.one is not None else in_one_dimension(line)
         scalars = sorted({self._free_name(s) for s in symbols} - {None})
         nodes = set(map(type, tree.walk(line)))
         sigmas = {tree.latex(s) for s in symbols if s.name == "sigma" and "q" not in s.labels}
@@ -273,11 +334,14 @@ class Meaning:
         self.points_of_networks: list[tuple[str, Vector]] = []  # points that are not an x_t
         self.open: dict[str, frozenset[str]] = {}  # name of a density that is left open -> the variables it depends on
         self.scores: dict[str, frozenset[str]] = {}  # name of the gradient of such a density -> the variables it depends on
+        self.used: set[str] = set()  # the sigmas that a value needed
         self.marked = False  # whether an average was left unevaluated
         self.noises = sorted({tree.latex(s) for s in symbols if is_noise(s)})
         plain = [s for s in symbols if is_noise(s) and not s.sub and not s.marks]
         tied = plain or [s for s in symbols if is_noise(s)]
         self.tied = tree.latex(tied[0]) if tied and (plain or len(self.noises) == 1) else None
+        if sense.noise == "text":
+            self.tied = sense.tied if sense.tied in self.noises else None
         speaks = any(
             (s.name == "x" and (Index("", 0) in s.sub or s.marks or s.labels))
             or ({"bar", "tilde"} & set(s.marks) and not is_noise(s))
@@ -288,6 +352,8 @@ class Meaning:
         steps = {i for s in symbols if s.name == "x" and not s.marks and not s.labels for i in s.sub if isinstance(i, Index)}
         earlier = [i for i in steps if rank(i) < rank(self.main)]
         self.origin = earlier[0] if not speaks and len(earlier) == 1 and self.main in steps else START
+        if sense.noise == "text":
+            self.origin = sense.origin
         # The noise of x_t given x_0, both in the line, is a definite vector: its sign matters.
         extra = [s for s in symbols if s.name == "z"]
         self.determined = len(self.noises) == 1 and not extra and {self.main, self.origin} <= steps
@@ -365,10 +431,10 @@ class Meaning:
             (self.k.divide(self.k.sqrt(self.alpha(i)) * (self.k.one - self.bar(before)), rest), x or self.x(i)),
         )
 
-    def network(self, i: Index, at: Vector | None = None, extra: tuple[str, ...] = ()) -> Vector:
-        """epsilon_theta at a point: a vector of its own for every different point."""
+    def network(self, i: Index, at: Vector | None = None, extra: tuple[str, ...] = (), label: str | None = None) -> Vector:
+        """epsilon_theta at a point: a vector of its own for every different point and every different theta."""
         at = at or self.x(i)
-        if self.world:
+        if self.world and label in (None, "theta"):
             return self.combine((self.k["kappa"], at))
         if not self.combine((self.k.one, at), (-self.k.one, self.x(i))).parts:
             where = name_of("x", i)
@@ -379,7 +445,8 @@ class Meaning:
             where = known[0] if known else f"point {len(self.points_of_networks) + 1}"
             if not known:
                 self.points_of_networks.append((where, at))
-        name = rf"\epsilon_\theta({', '.join((where, tree.latex(i), *extra))})"
+        head = tree.latex(Sym("epsilon", (), (), (label or "theta",)))
+        name = rf"{head}({', '.join((where, tree.latex(i), *extra))})".replace("_{\\theta}", r"_\theta")
         self.networks[name] = at
         return Vector({name: self.k.one})
 
@@ -445,8 +512,11 @@ class Meaning:
         )
 
     def sigma(self, i: Index):
+        if self.sense.sigma is not None:
+            return self.k.sqrt(self.number(self.value(moved(self.sense.sigma, "t", i))))
         if self.eta:
             return self.k["\\eta"] * self.k.sqrt(self.beta_tilde(i))
+        self.used.add(name_of("sigma", i))
         return self.k[name_of("sigma", i)]
 
     def forward_law(self, i: Index, given: list[Index]) -> Gaussian:
@@ -502,6 +572,8 @@ class Meaning:
     def density_law(self, d: Density) -> Gaussian:
         """The Gaussian that a density of one variable is."""
         where, given = self.places(d.args), self.places(d.given)
+        if d.labels and d.labels != ("sigma",):
+            raise NotSaid(f"{tree.latex(d)}: this setting has one law p and one law q")
         if len(where) != 1:
             raise NotSaid("the law of one variable is needed here")
         i = where[0]
@@ -566,7 +638,7 @@ class Meaning:
     def _sym(self, s: Sym, args: tuple[Node, ...] = ()):
         k, labels, marks = self.k, set(s.labels), set(s.marks)
         theta = (
-            "theta" in labels
+            learned(s) is not None
             or ("hat" in marks and s.name in {"epsilon", "v", "x"})
             or (s.name == "x" and marks == {"tilde"} and s.sub == (Index("", 0),))
         )
@@ -583,10 +655,10 @@ class Meaning:
         if any(not isinstance(v, Vector) for v in vectors):
             raise NotSaid(f"{tree.latex(s)} is a function of x's here")
         if s.name == "epsilon" and theta:
-            return self.network(self._when(s, args), self._x_of(vectors), extra)
+            return self.network(self._when(s, args), self._x_of(vectors), extra, learned(s))
         if s.name in {"x", "v", "s", "mu"} and theta:
             i, at = self._when(s, args), self._x_of(vectors)
-            eps = self.network(i, at, extra)
+            eps = self.network(i, at, extra, learned(s))
             match s.name:
                 case "x":
                     return self.clean_of(i, eps, at)
@@ -839,9 +911,9 @@ class Meaning:
         out = Scalar({})
         for names, sign in ((both, self.k.one), (given, -self.k.one)):
             if names:
-                title = f"{d.letter}({', '.join(sorted(names))})"
+                title = f"{tree.latex(Density(d.letter, labels=d.labels))}({', '.join(sorted(names))})"
                 (only, *more) = sorted(names)
-                title = only if d.letter == "q" and not more and only.startswith("x_") else title
+                title = only if d.letter == "q" and not d.labels and not more and only.startswith("x_") else title
                 if title != only:
                     self.open[title] = frozenset(names)
                 out = self.plus((self.k.one, out), (sign, Scalar({(("log q", title),): self.k.one})))
@@ -1097,6 +1169,8 @@ class Average:
         self.open: list[tuple[str, Index | None]] = []  # variables of unknown law: x_0, and the x that it is given
         self.over_t = False
         self.body = meaning.value(node.body)
+        if isinstance(self.body, Norm):
+            raise NotSaid("the average of a norm that is not squared")
         for law in node.laws if not node.given else ():
             self._law(law)
         given = meaning.places(node.given)

@@ -6,11 +6,11 @@ import json
 import sys
 from pathlib import Path
 
-from course.equations.judging import CONDITION, judge, judge_derivation
+from course.equations.judge import CONDITION, judge, judge_derivation
 from course.equations.settings import settings
 from course.equations.words import MAX_LENGTH
 
-EXIT = {"identity": 0, "bound": 0, "refuted": 1, "undecided": 2, "unreadable": 3}
+EXIT = {"identity": 0, "bound": 0, "definition": 0, "refuted": 1, "undecided": 2, "outside": 2, "unreadable": 3}
 
 
 def text_of(argument: str) -> str:
@@ -32,7 +32,7 @@ def text_of(argument: str) -> str:
 
 
 def run(argument: str, setting: str, as_json: bool) -> int:
-    """Judge and print; the exit status: 0 identity or bound, 1 refuted, 2 undecided, 3 unreadable."""
+    """Judge and print; the exit status: 0 identity, bound or definition, 1 refuted, 2 undecided or outside, 3 unreadable."""
     if setting not in (*settings, "gaussian"):
         print(f"course: there is no setting {setting!r}; known are {', '.join([*settings, 'gaussian'])}", file=sys.stderr)
         return 2

@@ -124,12 +124,12 @@ def _here(node: Node, rooted: bool) -> Iterator[tuple[str, Node]]:
             for i in (1, 0):
                 barred = _all_barred(terms[i])
                 if barred != terms[i]:
-                    yield "bars added throughout", Chain(tuple(barred if j == i else t for j, t in enumerate(terms)), relations)
+                    yield "bars added throughout", replace(node, terms=tuple(barred if j == i else t for j, t in enumerate(terms)))
             for other in {"=": (), ">=": ("<=", "="), "<=": (">=", "=")}.get(relations[0], ()):
-                yield "the relation changed", Chain(terms, (other,))
+                yield "the relation changed", replace(node, relations=(other,))
             for i in (0, 1):
                 if not isinstance(terms[i], Add | Neg | Num):
-                    yield "a sign changed", Chain(tuple(Neg(t) if j == i else t for j, t in enumerate(terms)), relations)
+                    yield "a sign changed", replace(node, terms=tuple(Neg(t) if j == i else t for j, t in enumerate(terms)))
 
 
 def _all_barred(node: Node) -> Node:

@@ -18,16 +18,20 @@ from fractions import Fraction
 from . import tree
 from .closed_forms import (
     LETTERS,
+    PLAIN,
     Concrete,
     Gaussian,
+    Line,
     Meaning,
     Norm,
     NotSaid,
     Positive,
     Scalar,
+    Sense,
     Vector,
     is_noise,
     main_points,
+    moved,
     name_of,
     rank,
     room,
@@ -69,8 +73,8 @@ class Outcome:
         return "" if not self.indexed else "t = " + ", ".join(map(str, self.steps)) if self.steps else "all t"
 
 
-def decide(left: Node, relation: str, right: Node) -> Outcome:
-    """Whether `left relation right` holds for all schedules, all t >= 2, all x, all dimensions."""
+def decide(left: Node, relation: str, right: Node, sense: Sense = PLAIN) -> Outcome:
+    """Whether `left relation right` holds for all schedules, all t >= 2, all x, all dimensions, read in this sense."""
     from .algebra import Beyond, Full, Undefined
 
     if relation in {"~=", "->"}:
@@ -83,11 +87,7 @@ def decide(left: Node, relation: str, right: Node) -> Outcome:
     try:
         averaged = any(isinstance(n, Expect) for side in (left, right) for n in tree.walk(side))
         left, right = _losses(left, averaged), _losses(right, averaged)
-        line = tree.Chain((left, right), (relation,))
-        if name := _defines(left, relation, right):
-            return Outcome(
-                "undecided", f"{name} is not declared in this setting: the line gives it a meaning, it claims nothing"
-            )
+        line = Line((left, right), (relation,), sense=sense)
         if left == right and relation == "=":
             return Outcome("identity", "both sides are the same, letter by letter")
         for roots in (5, 10, 24):
@@ -108,7 +108,7 @@ def decide(left: Node, relation: str, right: Node) -> Outcome:
     except (Beyond, RecursionError) as problem:
         return Outcome("undecided", f"beyond the exact arithmetic: {problem}")
     except Undefined as problem:
-        return Outcome("refuted", f"the line has no value: {problem}")
+        return Outcome("undecided", f"the line has no value: {problem}")
 
 
 def _losses(node: Node, averaged: bool) -> Node:
@@ -132,34 +132,6 @@ def _losses(node: Node, averaged: bool) -> Node:
     else:
         out = KL(Density("q", (here,), (after, zero)), Density("p", (here,), (after,)))
     return Expect((Law((), Density("q")),), out) if averaged else out
-
-
-def _defines(left: Node, relation: str, right: Node) -> str:
-    """The symbol without declared meaning that stands alone on one side, if the line is only its definition."""
-    if relation != "=":
-        return ""
-    for one, other in ((left, right), (right, left)):
-        head = one.head if isinstance(one, Apply) else one.base if isinstance(one, Pow) else one
-        if (
-            not isinstance(head, Sym)
-            or head.name in {"I", "d", "pi", "e", "H", "sigmoid"}
-            or any(n == head for n in tree.walk(other))
-        ):
-            continue
-        known_x = head.sub and (not head.labels or "theta" in head.labels)
-        declared = {"alpha", "beta", "SNR", *(["x"] if known_x or head.marks or "theta" in head.labels else [])} | (
-            {"v", "mu", "s"} if head.labels or head.marks or head.name == "v" else set()
-        )
-        if (
-            head.name not in declared
-            and not (head.name == "epsilon" and len(head.marks) == 0)
-            and not (
-                head.name in {"sigma", "Sigma"}
-                and ({"q", "theta"} & set(head.labels) or any(isinstance(n, Sym) and n.name == "eta" for n in tree.walk(other)))
-            )
-        ):
-            return tree.latex(one)
-    return ""
 
 
 def _sides(m: Meaning, line: tree.Chain):
@@ -220,7 +192,7 @@ def _ddim_densities(line: tree.Chain) -> tree.Chain:
             return replace(node, labels=("sigma",))
         return tree.rebuild(node, change)
 
-    return tree.Chain(tuple(change(t) for t in line.terms), line.relations)
+    return replace(line, terms=tuple(change(t) for t in line.terms))
 
 
 def _decide_as_written(line: tree.Chain, algebra) -> Outcome:
@@ -253,9 +225,9 @@ def _decide_as_written(line: tree.Chain, algebra) -> Outcome:
     if relation in {">=", "<=", ">", "<"}:
         return _bound(m, line, a, b, gap, algebra)
     if relation == "!=":
-        return Outcome(
-            "undecided" if gap else "refuted", "the sides are equal" if not gap else "inequality of formulas is not decided"
-        )
+        if gap:
+            return Outcome("undecided", "inequality of formulas is not decided")
+        return replace(_refute(line, "!=") or Outcome("undecided", ""), reason="the sides are equal")
     return _refute(line, "=") or Outcome(
         "undecided", "the sides are different formulas, and no values were found at which they differ"
     )
@@ -313,6 +285,7 @@ def _by_induction(line: tree.Chain, letter: str) -> bool:
     With S the sum one step earlier, the claim there is D0(S) = 0 and here D1(S) = 0, both linear in S. The second follows from
     the first when D1(0) (D0(1) - D0(0)) = (D1(1) - D1(0)) D0(0) and D0 depends on S at all.
     """
+    line = _telescoped(line)
     sums = [n for n in tree.walk(line) if isinstance(n, Big)]
     if len(sums) != 1 or sums[0].kind != "sum" or not _linear_in(line, sums[0]):
         return False
@@ -322,16 +295,8 @@ def _by_induction(line: tree.Chain, letter: str) -> bool:
     if total.low.shift - total.high.shift > 3:
         return False  # the sum is still empty where the induction starts
 
-    def moved(node: Node, var: str, to: Index) -> Node:
-        """var + k becomes to + k."""
-        if isinstance(node, Index):
-            return Index(to.var, to.shift + node.shift) if node.var == var else node
-        if node == Sym(var):
-            return Add((Sym(to.var), Num(Fraction(to.shift)))) if to.var else Num(Fraction(to.shift))
-        return tree.rebuild(node, lambda child: moved(child, var, to))
-
     def equal(left: Node, right: Node) -> bool:
-        return decide(left, "=", right).kind == "identity"
+        return decide(left, "=", right, line.sense if isinstance(line, Line) else PLAIN).kind == "identity"
 
     before = Index(letter, -1)
     body, earlier = total.body, moved(total.body, letter, before)
@@ -350,6 +315,14 @@ def _by_induction(line: tree.Chain, letter: str) -> bool:
     d0, d1 = ([difference(v, back) for v in (0, 1)] for back in (True, False))
     slope0, slope1 = (Add((d[1], Neg(d[0]))) for d in (d0, d1))
     return not equal(slope0, Num(Fraction(0))) and equal(Mul((d1[0], slope0)), Mul((slope1, d0[0])))
+
+
+def _telescoped(node: Node):
+    r"""Products of alphas as quotients of two \bar\alpha."""
+    match node:
+        case Big("prod", var, Index() as low, Index() as high, body) if body == Sym("alpha", (Index(var, 0),)):
+            return Div(Sym("alpha", (high,), ("bar",)), Sym("alpha", (shifted(low, -1),), ("bar",)))
+    return tree.rebuild(node, _telescoped)
 
 
 def _put(node: Node, old: Node, new: Node) -> Node:
@@ -463,7 +436,7 @@ def _proportional(m: Meaning, line: tree.Chain, gap: dict) -> Outcome:
     left = {key for key in gap if any(m._depends(n, name) for atom in key for n in atom)}
     if not left:
         return Outcome("identity", f"the sides differ by a factor without {name}")
-    return Outcome("refuted", f"the ratio of the sides still depends on {name}")
+    return _refute_ratio(line, name) or Outcome("undecided", f"the ratio of the sides still depends on {name}")
 
 
 def _bound(m: Meaning, line: tree.Chain, a, b, gap: dict, algebra) -> Outcome:
@@ -473,7 +446,9 @@ def _bound(m: Meaning, line: tree.Chain, a, b, gap: dict, algebra) -> Outcome:
     if any(not i.var for i in m.points) and any(i.var for i in _needed(line)):
         raise NotSaid("an inequality between fixed steps and t: whether t is the later one is not said")
     if not gap:
-        return Outcome("refuted", "the sides are equal") if relation in "<>" else Outcome("identity", "both sides are equal")
+        if relation in "<>":
+            return replace(_refute(line, relation) or Outcome("undecided", ""), reason="the sides are equal")
+        return Outcome("identity", "both sides are equal")
     up = relation in {">=", ">"}
     large, small = line.terms if up else line.terms[::-1]
     if relation in {">=", "<="} and isinstance(large, KL) and small == Num(Fraction(0)):
@@ -528,7 +503,7 @@ def _in_law(line: tree.Chain, algebra) -> str:
 
     for loose in (True, False):
         m = Meaning(line, algebra)
-        if loose and m.determined:
+        if loose and (m.determined or (m.tied and m.sense.noise == "text")):
             continue
         m.loose = loose
         try:
@@ -549,6 +524,7 @@ def _same_law(m: Meaning, a: Vector, b: Vector) -> str:
     left, right = ({n: c for n, c in v.parts.items() if n not in equal} for v in (a, b))
     if left.keys() & right.keys() & noise:
         return ""
+    counts = [len(noise & side.keys()) for side in (left, right)]
     variances = []
     for side in (left, right):
         total = k.zero
@@ -557,6 +533,8 @@ def _same_law(m: Meaning, a: Vector, b: Vector) -> str:
         variances.append(total)
     at = {name_of("x", i): i for i in (Index("", 0), *m.points)}
     if not left and not right:
+        if counts[0] == counts[1]:
+            return ""  # two names for one noise are not one noise
         return "equal in law: the noises add up to the same variance" if k.zero_test(variances[0] - variances[1]) else ""
     if len(left) != 1 or next(iter(left)) not in at or not right:
         return ""
@@ -691,6 +669,12 @@ class Values:
             self.shown[name] = str(pattern[(self.number - 1) % len(pattern)])
         return Fraction(self.shown[name])
 
+    def everything(self, line: tree.Chain) -> dict[str, str]:
+        """Every symbol that got a number, also those that the line does not write: the sigma_t of p(x_{t-1} | x_t)."""
+        used = {tree.latex(s) for s in tree.walk(line) if isinstance(s, Sym)}
+        sigmas = {n for n in self.names if n.startswith("\\sigma") and n in self.m.used}
+        return {**self.shown, **{n: str(self.point[n]) for n in self.names if n in used | sigmas and n in self.point}}
+
     def pair(self):
         """Both sides in exact arithmetic, logarithms for densities; of two laws the part that differs."""
         a, b = self.sides
@@ -727,10 +711,12 @@ def _refute(line: tree.Chain, relation: str, build=_sides) -> Outcome | None:
                 if values.m.marked:
                     break
                 if isinstance(a, Scalar) and a.parts and b.parts and a.matrix != b.matrix:
-                    return Outcome("refuted", "one side is a number, the other a matrix")
+                    both = [show(values.m.k.exact(values.scalar(side))) + (" I" if side.matrix else "") for side in (a, b)]
+                    where = {"d": "2", **values.shown}
+                    return Outcome("refuted", "one side is a number, the other a matrix", where=where, left=both[0], right=both[1])
                 x, y = values.pair()
                 equal = values.m.k.zero_test(x - y)
-                if equal and relation not in "<>":
+                if equal and relation not in ("<", ">", "!="):
                     continue
                 gap = values.m.k.exact(x - y).evalf(30)
                 x, y = values.m.k.exact(x), values.m.k.exact(y)
@@ -738,12 +724,11 @@ def _refute(line: tree.Chain, relation: str, build=_sides) -> Outcome | None:
                 continue
             if not gap.is_real or (abs(gap) < 1e-20 and not equal):
                 continue
-            if not {"=": True, "~": True, ">=": gap < 0, ">": gap <= 0, "<=": gap > 0, "<": gap >= 0}[relation]:
+            if not {"=": True, "~": True, "!=": equal, ">=": gap < 0, ">": gap <= 0, "<=": gap > 0, "<": gap >= 0}[relation]:
                 continue
             if isinstance(a, Positive):
                 x, y = sympy.exp(x), sympy.exp(y)
-            used = {tree.latex(s) for s in tree.walk(line) if isinstance(s, Sym)}
-            shown = {**values.shown, **{n: str(values.point[n]) for n in values.names if n in used and n in values.point}}
+            shown = values.everything(line)
             if values.point["d"] > 1:
                 shown = {"d": "2 (all vectors along one axis)", **shown}
             if world:
@@ -755,12 +740,40 @@ def _refute(line: tree.Chain, relation: str, build=_sides) -> Outcome | None:
     return None
 
 
+def _refute_ratio(line: tree.Chain, name: str) -> Outcome | None:
+    """Exact values of `name` at which the ratio of both sides is not the same."""
+    from .algebra import Undefined
+
+    for attempt in range(4):
+        try:
+            values = Values(line, _sides, attempt)
+            logs = []
+            for number in ("2", "3"):
+                values.shown[name] = number
+                a, b = values.pair()
+                logs.append(a - b)
+            if values.m.marked or values.m.k.zero_test(logs[0] - logs[1]):
+                continue
+            exact = [values.m.k.exact(x) for x in logs]
+            where = {**values.everything(line), name: "2, and then 3"}
+            return Outcome(
+                "refuted",
+                f"the ratio of the sides still depends on {name}",
+                where=where,
+                left=f"log of the ratio at {name} = 2: {show(exact[0])}",
+                right=f"log of the ratio at {name} = 3: {show(exact[1])}",
+            )
+        except (Undefined, ArithmeticError):
+            continue
+    return None
+
+
 # ---------------------------------------------------------------------------------------------------- repairs
 
 
-def repairs(left: Node, relation: str, right: Node, most: int = 6) -> list[tuple[str, tree.Chain]]:
+def repairs(left: Node, relation: str, right: Node, sense: Sense = PLAIN, most: int = 6) -> list[tuple[str, tree.Chain]]:
     """The single edits that make a false line true, each with a word on what was changed; those of the right side first."""
-    line = tree.Chain((left, right), (relation,))
+    line = Line((left, right), (relation,), sense=sense)
     found: list[tuple[str, tree.Chain]] = []
     if sum(1 for _ in tree.walk(line)) > MAX_REPAIRED:
         return found
@@ -770,7 +783,7 @@ def repairs(left: Node, relation: str, right: Node, most: int = 6) -> list[tuple
         if candidate in seen or candidate.terms[0] == candidate.terms[1]:
             continue
         seen.add(candidate)
-        if _plausible(candidate) and decide(candidate.terms[0], candidate.relations[0], candidate.terms[1]).kind in {
+        if _plausible(candidate) and decide(candidate.terms[0], candidate.relations[0], candidate.terms[1], sense).kind in {
             "identity",
             "bound",
         }:

@@ -50,6 +50,13 @@ class NotDecidable(Exception):
     """The statement is outside what the checker decides; the message says why."""
 
 
+class Undeclared(NotDecidable):
+    """The statement speaks of a letter that neither the text nor the setting declares."""
+
+    def __init__(self, letter: str, setting: str):
+        super().__init__(f"{letter} is declared neither here nor in the setting {setting}: say what it is")
+
+
 class OutOfRange(NotDecidable):
     """An index leads to a variable that does not exist for this T."""
 
@@ -92,7 +99,7 @@ class Grounder:
     def variables(self, sym: Sym, env: dict[str, int], scope: dict) -> list[Var]:
         """The variables that a symbol stands for here."""
         if sym.name not in self.bases:
-            raise NotDecidable(f"{latex(sym)} is not a variable of the setting {self.model.setting.name}")
+            raise Undeclared(latex(sym), self.model.setting.name)
         if len(sym.sub) > 1:
             raise NotDecidable(f"{latex(sym)} has more than one index")
         name = decoration(sym)
@@ -325,7 +332,7 @@ class Grounder:
             case Sym() | Apply():
                 return self.name(node, env, scope)
         if isinstance(node, Sym):
-            raise NotDecidable(f"{latex(node)} is not known in the setting {self.model.setting.name}")
+            raise Undeclared(latex(node), self.model.setting.name)
         raise NotDecidable(f"{latex(node)} is beyond the setting {self.model.setting.name}")
 
     def conditional(self, laws: tuple[Law, ...], body: Node, given: tuple[Sym, ...], env: dict, scope: dict) -> Ground:
@@ -370,7 +377,7 @@ class Grounder:
             return self.go(definitions[key], env, scope)
         if sym.name in self.bases:
             raise NotDecidable(f"{latex(node)} is a variable; a statement is about densities of it")
-        raise NotDecidable(f"{latex(node)} is not known in the setting {self.model.setting.name}")
+        raise Undeclared(latex(node), self.model.setting.name)
 
     def big(self, kind: str, var: str, low: Index | None, high: Index | None, body: Node, env: dict, scope: dict) -> Ground:
         try:

@@ -5,6 +5,8 @@
     refuted     it fails in a model that is shown, computed exactly
     undecided   none of these could be shown; the reason says what is in the way
     unreadable  the LaTeX could not be read; the position says where
+    definition  a name gets its meaning: nothing is claimed
+    outside     it speaks of a letter that neither the text nor the setting declares; the reason says which
 
 Nothing is ever accepted because it survived random tests, and nothing is accepted, or refuted, that the kernel (kernel.py) has
 not confirmed from plain data: `Verdict.evidence`. What was found for some lengths T only is not accepted.
@@ -20,13 +22,12 @@ from itertools import product
 from math import lcm
 
 from course.equations import certificates, evidence, explain, lower
-from course.equations.ground import INDEX_NAMES, Ground, Grounder, NotDecidable, OutOfRange, Var, shown
+from course.equations.closed_forms import PLAIN, Sense
+from course.equations.ground import INDEX_NAMES, Ground, Grounder, NotDecidable, OutOfRange, Undeclared, Var, shown
 from course.equations.proof import Bounds, Form, Normaliser, plus
-from course.equations.reader import ReadError, Reading, read
 from course.equations.settings import Model, Setting, settings
 from course.equations.tree import (
     Add,
-    Apply,
     Big,
     Chain,
     Density,
@@ -44,45 +45,28 @@ from course.equations.tree import (
     Sym,
     children,
     latex,
-    outline,
     rebuild,
     walk,
 )
 from course.equations.worlds import Counterexample, Refuter, World, random_weights
 
+KINDS = ("identity", "bound", "refuted", "undecided", "unreadable", "definition", "outside")
 ACCEPTED = ("identity", "bound")
 LENGTHS = (2, 3, 4)
 LONGEST = 7  # a statement that is not proved for all T is tried up to this length
 MAX_INSTANCES = 120
-MAX_RELATIONS = 100  # of one input
-MAX_EXPLAINED = 6  # refuted relations of one input for which repairs are sought
-
-
-@dataclass(frozen=True)
-class Required:
-    r"""The form an answer must have, besides being true, so that `1 = 1` or the question restated earns nothing.
-
-    left:      the expected left side, as LaTeX (compared as read, so the spelling is free), or None.
-    relations: the relations allowed, as in tree.Chain, or empty for any.
-    must:      parts that must occur on the right: LaTeX such as r"p(x|z)", or one of "KL", "E", "log", "prod", "sum", "int".
-    must_not:  parts that must not occur anywhere on the right.
-    """
-
-    left: str | None = None
-    relations: tuple[str, ...] = ()
-    must: tuple[str, ...] = ()
-    must_not: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is known about a statement. kind is identity, bound, refuted, undecided or unreadable.
+    """What is known about a statement. kind is one of KINDS.
 
     reading: canonical LaTeX of what was read; tree: the same as indented text. reason: one or two sentences.
     counterexample: printable, for refuted statements. repairs: (LaTeX, what changed), best first. position: (line, column)
     of a reading error. assumptions: properties of the setting that the proof used. proved_for: "all T" or "all T from 3"; empty
     where no T occurs. certificate: what makes a bound true. notes: remarks of the reader. evidence: plain data, for each relation
-    what kernel.check was given; for an accepted or refuted one the kernel has confirmed it.
+    what kernel.check was given; for an accepted or refuted one the kernel has confirmed it. read_with: what letters mean in this
+    text, where the setting alone does not say.
     """
 
     kind: str
@@ -98,6 +82,7 @@ class Verdict:
     notes: tuple[str, ...] = ()
     setting: str = ""
     evidence: tuple[dict, ...] = field(default=(), compare=False, repr=False)
+    read_with: tuple[str, ...] = ()
 
     @property
     def accepted(self) -> bool:
@@ -109,6 +94,7 @@ class Verdict:
         out |= {
             "assumptions": list(self.assumptions),
             "notes": list(self.notes),
+            "read_with": list(self.read_with),
             "position": list(self.position) if self.position else None,
             "counterexample": str(self.counterexample) if self.counterexample is not None else None,
             "repairs": [{"latex": a, "change": b} for a, b in self.repairs],
@@ -119,6 +105,7 @@ class Verdict:
         lines = [f"{self.kind}" + (f" ({self.proved_for})" if self.proved_for else "")]
         if self.reading:
             lines.append(f"read as: {self.reading}")
+        lines += [f"read with: {x}" for x in self.read_with]
         if self.reason:
             lines.append(self.reason)
         if self.certificate:
@@ -154,7 +141,8 @@ class Step:
 class Derivation:
     """A derivation judged relation by relation.
 
-    wrong_steps: numbers (from 1) of the relations that are refuted. holds: every relation is an identity or a bound.
+    wrong_steps: numbers (from 1) of the relations that are refuted. holds: every relation that claims something is an identity
+    or a bound, and one does.
     conclusion: what first and last term are to each other by the steps that hold, or why nothing follows.
     compensating: wrong steps although the chain's end result is true.
     """
@@ -164,6 +152,7 @@ class Derivation:
     compensating: bool = False
     error: Verdict | None = None
     notes: tuple[str, ...] = ()
+    read_with: tuple[str, ...] = ()
 
     @property
     def wrong_steps(self) -> list[int]:
@@ -171,11 +160,12 @@ class Derivation:
 
     @property
     def undecided_steps(self) -> list[int]:
-        return [s.number for s in self.steps if s.kind not in (*ACCEPTED, "refuted")]
+        return [s.number for s in self.steps if s.kind not in (*ACCEPTED, "definition", "refuted")]
 
     @property
     def holds(self) -> bool:
-        return bool(self.steps) and all(s.kind in ACCEPTED for s in self.steps)
+        kinds = {s.kind for s in self.steps}
+        return bool(kinds & set(ACCEPTED)) and kinds <= {*ACCEPTED, "definition"}
 
     def as_dict(self) -> dict:
         return {
@@ -183,6 +173,7 @@ class Derivation:
             "wrong_steps": self.wrong_steps,
             "undecided_steps": self.undecided_steps,
             "conclusion": self.conclusion,
+            "read_with": list(self.read_with),
             "compensating": self.compensating,
             "notes": list(self.notes),
             "error": self.error.as_dict() if self.error else None,
@@ -427,7 +418,7 @@ def decide(claim: Claim, explaining: bool = True, search: bool = True) -> Verdic
             )
         return verdict
     except NotDecidable as e:
-        return Verdict("undecided", reason=str(e))
+        return Verdict("outside" if isinstance(e, Undeclared) else "undecided", reason=str(e))
     except RecursionError:
         return Verdict("undecided", reason="the statement is nested too deeply")
 
@@ -803,217 +794,19 @@ class Numbers:
         return f'{table}\n  left side  = {self.left}\n  right side = {self.right}\nso "{self.relation}" fails'
 
 
-def _closed_form(left: Node, relation: str, right: Node, explaining: bool) -> Verdict:
+def _closed_form(left: Node, relation: str, right: Node, explaining: bool, sense: Sense = PLAIN) -> Verdict:
     """The verdict of course.equations.gaussian."""
     from course.equations import gaussian
 
-    found = gaussian.decide(left, relation, right)
-    if found.kind == "undecided" and relation in (":=", "=:") and gaussian._defines(left, "=", right):
-        return Verdict("identity", reason=f"taken as the definition of {latex(left if relation == ':=' else right)}")
+    found = gaussian.decide(left, relation, right, sense)
     proved_for = ""
     if found.kind in ACCEPTED:
         proved_for = "all t" if found.steps is None else "t = " + ", ".join(map(str, found.steps))
     repairs: tuple = ()
     if found.kind == "refuted" and explaining:
-        repairs = tuple((latex(chain), what) for what, chain in gaussian.repairs(left, relation, right))
+        repairs = tuple((latex(chain), what) for what, chain in gaussian.repairs(left, relation, right, sense))
     cex = Numbers(found.where, found.left, found.right, relation) if found.kind == "refuted" else None
     return Verdict(found.kind, reason=found.reason, counterexample=cex, repairs=repairs, proved_for=proved_for)
-
-
-# ------------------------------------------------------------------------------------------------- whole statements
-
-
-def _unreadable(e: ReadError, setting: str) -> Verdict:
-    return Verdict("unreadable", reason=str(e), position=(e.line, e.column), setting=setting)
-
-
-def _known(sym: Node, setting: Setting) -> bool:
-    """Does the setting give this symbol a meaning, as a variable, an index or a named quantity?"""
-    head = sym.head if isinstance(sym, Apply) else sym
-    if not isinstance(head, Sym):
-        return True
-    bases = {s[0] for s in _model(setting, 2 if setting.indexed else 1).slots} | {s[0] for s in setting.alias_slots}
-    if head.name in bases or (head.name in INDEX_NAMES and not head.sub):
-        return True
-    return any(k == head.name if not head.sub else k.startswith(f"{head.name}_") for k in setting.definitions)
-
-
-def _substitute(node: Node, definitions: dict[Node, Node]) -> Node:
-    if node in definitions:
-        return definitions[node]
-    return rebuild(node, lambda child: _substitute(child, definitions)) if definitions else node
-
-
-def _key(node: Node) -> Node:
-    """What a definition is remembered by: the bare name, whatever arguments it is written with."""
-    return node.head if isinstance(node, Apply) else node
-
-
-def _judged(reading: Reading, setting: Setting | None, explaining: bool) -> list[Step]:
-    """Every relation of every chain, judged; setting None is the Gaussian one."""
-    conditions = tuple(c for c in reading.chains if _is_condition(c))
-    definitions = _definitions(reading, setting)
-    steps: list[Step] = []
-    name = setting.name if setting else "gaussian"
-    for chain in reading.chains:
-        if not chain.relations:
-            verdict = Verdict("undecided", reason="this is an expression, not a statement: it has no relation", setting=name)
-            steps.append(Step(len(steps) + 1, latex(chain), verdict, (1, 1)))
-        for k, relation in enumerate(chain.relations):
-            left, right = chain.terms[k], chain.terms[k + 1]
-            text = latex(Chain((left, right), (relation,)))
-            explained = explaining and sum(s.kind == "refuted" for s in steps) < MAX_EXPLAINED
-            if chain in conditions:
-                verdict = Verdict("identity", reason=CONDITION)
-            elif len(steps) >= MAX_RELATIONS:
-                verdict = Verdict("undecided", reason=f"only the first {MAX_RELATIONS} relations of an input are judged")
-            elif setting is None:
-                verdict = _closed_line(left, relation, right, definitions, explained)
-            else:
-                verdict = _defined(left, relation, right, setting, definitions) or decide(
-                    Claim(setting, _substitute(left, definitions), relation, _substitute(right, definitions), conditions),
-                    explaining,
-                )
-            where = chain.where[k] if k < len(chain.where) else (1, 1)
-            steps.append(Step(len(steps) + 1, text, replace(verdict, reading=text, setting=name), where))
-    return steps
-
-
-CONDITION = "a condition on an index"
-
-
-def _definitions(reading: Reading, setting: Setting | None) -> dict[Node, Node]:
-    """What names without a meaning in the setting stand for: the other side of the first relation that has one alone on a side,
-    wherever it stands. In a single `name = ...` nothing is defined: it may be a claim about something we do not know."""
-    from course.equations import gaussian
-
-    out: dict[Node, Node] = {}
-    relations = [
-        (c.terms[k], relation, c.terms[k + 1])
-        for c in reading.chains
-        if not _is_condition(c)
-        for k, relation in enumerate(c.relations)
-    ]
-    for left, relation, right in relations:
-        for side, other in ((left, right), (right, left)):
-            defines = relation == (":=" if side is left else "=:") or (relation == "=" and len(relations) > 1)
-            if not defines or _key(side) in out or _key(side) in map(_key, walk(other)):
-                continue
-            if setting is None:
-                power = isinstance(side, Pow) and side.exponent == Num(Fraction(2)) and isinstance(side.base, Sym)
-                named = side.base if power else side  # type: ignore[union-attr]
-                if not isinstance(named, Sym | Apply) or not gaussian._defines(named, "=", other):
-                    continue
-                if power:
-                    named, other = side.base, Func("sqrt", other)  # type: ignore[union-attr]
-                out[_key(named)] = out[named] = other
-            elif isinstance(side, Sym | Apply) and not _known(side, setting):
-                out[_key(side)] = out[side] = other
-    return {
-        name: _substitute(meaning, {k: v for k, v in out.items() if _key(k) != _key(name)}) for name, meaning in out.items()
-    }
-
-
-def _closed_line(left: Node, relation: str, right: Node, definitions: dict, explaining: bool) -> Verdict:
-    """The verdict on a line of the Gaussian setting. A symbol such as sigma_t is free and may be defined in another line: a line
-    must then hold with the definition, or without it."""
-    free = _closed_form(left, relation, right, explaining)
-    meant = [_substitute(side, definitions) for side in (left, right)]
-    if meant == [left, right] or free.accepted:
-        return free
-    if meant[0] == right or meant[1] == left:
-        name = left if meant[0] == right else right
-        return Verdict("identity", reason=f"taken as the definition of {latex(name)}")
-    defined = _closed_form(meant[0], relation, meant[1], explaining)
-    if defined.accepted or free.kind == "undecided":
-        return defined
-    return free
-
-
-def _defined(left: Node, relation: str, right: Node, setting: Setting, definitions: dict) -> Verdict | None:
-    """The verdict on a relation that gives a new name its meaning; None if it does not."""
-    for side, other in ((left, right), (right, left)):
-        if not isinstance(side, Sym | Apply) or _known(side, setting):
-            continue
-        if _key(side) not in definitions and relation == "=":
-            return Verdict(
-                "undecided", reason=f"{latex(side)} is not known in the setting {setting.name}; to define it, write :="
-            )
-        if (
-            _key(side) in definitions
-            and definitions[_key(side)] == _substitute(other, definitions)
-            and relation in ("=", ":=", "=:")
-        ):
-            return Verdict("identity", reason=f"taken as the definition of {latex(side)}")
-    return None
-
-
-def judge(latex_text: str, setting: str | Setting = "vae", form: Required | None = None) -> Verdict:
-    """Is the statement true in every model of the setting?
-
-    latex_text: one statement (or several rows); setting: a name in course.equations.settings.settings, "gaussian", or a Setting;
-    form: what an accepted answer must look like besides being true: a true statement of another form is `undecided`.
-    A chain of relations is as true as its weakest link. ValueError for an unknown setting, TypeError for a non-string.
-    """
-    name = setting if isinstance(setting, str) else setting.name
-    chosen = None if name == "gaussian" else _setting(setting)
-    try:
-        reading = read(latex_text)
-    except ReadError as e:
-        return _unreadable(e, name)
-    shown_text = r" \\ ".join(latex(c) for c in reading.chains)
-    tree = "\n".join(outline(c) for c in reading.chains)
-    verdict = _combined([step for step in _judged(reading, chosen, True) if step.reason != CONDITION])
-    verdict = replace(verdict, reading=shown_text, tree=tree, notes=(*reading.notes, *verdict.notes), setting=name)
-    if form is not None and verdict.accepted:
-        problem = form_problem(reading, form)
-        if problem:
-            verdict = replace(verdict, kind="undecided", reason=f"true, but not the form asked for: {problem}")
-    return verdict
-
-
-def _combined(steps: list[Step]) -> Verdict:
-    if not steps:
-        return Verdict("undecided", reason="there is no statement, only conditions on indices")
-    if len(steps) == 1:
-        return steps[0].verdict
-    for kind in ("refuted", "undecided"):
-        bad = [s for s in steps if s.kind == kind]
-        if bad:
-            s = bad[0]
-            return replace(s.verdict, reason=f"relation {s.number}, {s.latex}: {s.verdict.reason}")
-    kind = "bound" if any(s.kind == "bound" for s in steps) else "identity"
-    one = lambda field_: tuple(dict.fromkeys(x for s in steps for x in getattr(s.verdict, field_)))  # noqa: E731
-    ranges = list(dict.fromkeys(s.verdict.proved_for for s in steps if s.verdict.proved_for))
-    weakest = next((r for r in ranges if r != "all T"), ranges[0] if ranges else "")
-    return Verdict(
-        kind,
-        reason=f"all {len(steps)} relations hold",
-        assumptions=one("assumptions"),
-        proved_for=weakest,
-        certificate="; ".join(f"{s.number}: {s.verdict.certificate}" for s in steps if s.verdict.certificate),
-        notes=one("notes"),
-    )
-
-
-def judge_derivation(latex_text: str, setting: str | Setting = "vae") -> Derivation:
-    """Judge every relation of a derivation (rows of an aligned environment, chains), each against its own left neighbour."""
-    name = setting if isinstance(setting, str) else setting.name
-    chosen = None if name == "gaussian" else _setting(setting)
-    try:
-        reading = read(latex_text)
-    except ReadError as e:
-        return Derivation((), error=_unreadable(e, name), conclusion="the derivation cannot be read")
-    steps = tuple(_judged(reading, chosen, True))
-    conditions = tuple(c for c in reading.chains if _is_condition(c))
-
-    def decide_end(left: Node, relation: str, right: Node) -> Verdict:
-        if chosen is None:
-            return _closed_form(left, relation, right, False)
-        return decide(Claim(chosen, left, relation, right, conditions), False)
-
-    conclusion, compensating = _conclusion([c for c in reading.chains if c.relations], steps, decide_end)
-    return Derivation(steps, conclusion, compensating, notes=reading.notes)
 
 
 def combine(relations: list[str]) -> str | None:
@@ -1024,99 +817,3 @@ def combine(relations: list[str]) -> str | None:
     if (up and down) or any(r not in ("=", ":=", "=:", ">=", "<=", ">", "<") for r in relations):
         return None
     return (">" if strict else ">=") if up else ("<" if strict else "<=") if down else "="
-
-
-def _conclusion(chains: list[Chain], steps: tuple[Step, ...], decide_end) -> tuple[str, bool]:
-    """What each chain as a whole proves, and whether wrong steps cancel out."""
-    out, at, compensating = [], 0, False
-    for chain in chains:
-        mine = steps[at : at + len(chain.relations)]
-        at += len(chain.relations)
-        if _is_condition(chain):
-            continue
-        first, last = chain.terms[0], chain.terms[-1]
-        claimed = combine(list(chain.relations))
-        wrong = [s.number for s in mine if s.kind == "refuted"]
-        unknown = [s.number for s in mine if s.kind not in (*ACCEPTED, "refuted")]
-        ends = latex(Chain((first, last), (claimed,))) if claimed else ""
-        if not wrong and not unknown:
-            out.append(
-                f"proved: {ends}"
-                if claimed
-                else "every step holds, but the relations point both ways: nothing follows for the ends"
-            )
-            continue
-        which = (
-            f"step{'s' if len(wrong) > 1 else ''} {', '.join(map(str, wrong))} {'are' if len(wrong) > 1 else 'is'} wrong"
-            if wrong
-            else f"step {', '.join(map(str, unknown))} could not be decided"
-        )
-        if claimed and len(chain.relations) > 1:
-            end = decide_end(first, claimed, last)
-            if end.accepted and wrong:
-                compensating = compensating or len(wrong) > 1
-                out.append(
-                    f"{which}, yet the end result is true: {ends}" + ("; the errors compensate" if len(wrong) > 1 else "")
-                )
-                continue
-            if end.kind == "refuted":
-                weaker = next((r for r in (">=", "<=") if claimed == "=" and decide_end(first, r, last).accepted), None)
-                out.append(
-                    f"{which}, and the end result is false"
-                    + (f" (true is {latex(Chain((first, last), (weaker,)))})" if weaker else "")
-                )
-                continue
-        out.append(f"{which}: nothing follows for the ends of the chain")
-    return "; ".join(out), compensating
-
-
-# ---------------------------------------------------------------------------------------------------- required form
-
-_KIND_NAMES = {"KL": "KL", "E": "Expect", "log": "Func", "prod": "Big", "sum": "Big", "int": "Integral"}
-
-
-def _plain(node: Node) -> Node:
-    """The tree with what does not matter for comparing parts removed: the order of variables in a density."""
-    node = rebuild(node, _plain)
-    if isinstance(node, Density):
-        return replace(node, args=tuple(sorted(node.args, key=repr)), given=tuple(sorted(node.given, key=repr)))
-    return node
-
-
-def _occurs(part: str, nodes: list[Node]) -> bool:
-    if part in _KIND_NAMES:
-        for n in nodes:
-            if type(n).__name__ == _KIND_NAMES[part] and (
-                part not in ("log", "prod", "sum") or getattr(n, "name", getattr(n, "kind", "")) == part
-            ):
-                return True
-        return False
-    want = _plain(read(part + " = 0").chains[0].terms[0])
-    return want in nodes
-
-
-def form_problem(reading: Reading, form: Required) -> str:
-    """Why the statement does not have the required form; empty if it has."""
-    chains = [c for c in reading.chains if c.relations and not _is_condition(c)]
-    if len(chains) != 1:
-        return f"one statement is asked for, not {len(chains)}"
-    chain = chains[0]
-    if form.left is not None and _plain(chain.terms[0]) != _plain(read(form.left + " = 0").chains[0].terms[0]):
-        return f"the left side must be {form.left}"
-    claimed = combine(list(chain.relations)) or "several directions"
-    if form.relations and claimed not in form.relations:
-        return f"the relation must be {' or '.join(form.relations)}, not {claimed}"
-    last = _plain(chain.terms[-1])
-    if last == _plain(chain.terms[0]):
-        return "both sides are the same"
-    nodes = list(walk(last))
-    for part in form.must:
-        if not _occurs(part, nodes):
-            return f"{part} must occur on the right"
-    for part in form.must_not:
-        if _occurs(part, nodes):
-            return f"{part} must not occur on the right"
-    return ""
-
-
-__all__ = ["Derivation", "Required", "Step", "Verdict", "combine", "decide", "judge", "judge_derivation"]

@@ -247,10 +247,10 @@ def _about(verdict) -> dict:
 
 def _note(verdict) -> str:
     """How an accepted line is known, in a few words."""
+    if verdict.kind == "definition":
+        return "definition"
     if verdict.kind not in {"identity", "bound"}:
         return ""
-    if "definition" in verdict.reason:
-        return "definition"
     known = _range(verdict)
     for_ = f" for {known}" if known else ""
     proof = "bound, proved" if verdict.kind == "bound" else "proved"
@@ -310,6 +310,8 @@ def check(block: Block) -> Checked:
 
 
 def _how(found: dict, options: dict[str, str]) -> tuple[str, str]:
+    if found["kind"] == "definition":
+        return "definition", "definition"
     if found["kind"] in {"identity", "bound"}:
         if "definition" in options:
             return "definition", "definition, agrees with the setting"

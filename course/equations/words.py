@@ -1161,6 +1161,9 @@ class Emitter:
         while j < end and self.raw[j].text not in (r"\\", r"\end"):
             j += 1
         if REMARK.match(content):
+            if any(self.raw[k].text in RELATIONS or self.raw[k].text in (r"\sim", ":") for k in range(after, j)):
+                self.add("ROW", content, i)  # a clause after where, with or since is a claim like any other
+                return after
             rest = self.text_of(i, j)
             self.notes.append(f'the remark "{rest[:80]}" is not judged')
             return j

@@ -385,7 +385,7 @@ def test_a_definition_is_used_in_later_lines():
     d = judge_derivation(
         r"\mathcal{L} &:= \mathbb{E}_{q(z|x)}[\log p(x,z) - \log q(z|x)] \\ \log p(x) &\geq \mathcal{L} \\ \log p(x) &= \mathcal{L}"
     )
-    assert [s.kind for s in d.steps] == ["identity", "bound", "refuted"]
+    assert [s.kind for s in d.steps] == ["definition", "bound", "refuted"]
 
 
 def test_an_unreadable_derivation_says_where():

@@ -266,8 +266,6 @@ def test_what_holds_at_t_2_only_is_refuted_with_a_later_t():
 @pytest.mark.parametrize(
     "text",
     [
-        r"\lambda_t = \log \text{SNR}(t)",
-        r"\sigma_t^2 = \beta_t",
         r"x_T \approx \epsilon",
         r"\bar\alpha_i = \bar\alpha_j",
         r"\tilde\mu_t = \beta_t",
@@ -279,6 +277,13 @@ def test_left_open(text):
     found = judge(text, setting="gaussian")
     assert found.kind == "undecided", str(found)
     assert len(found.reason) > 10
+
+
+@pytest.mark.parametrize("text", [r"\lambda_t = \log \text{SNR}(t)", r"\sigma_t^2 = \beta_t", r"\tilde x = x + \sigma z"])
+def test_a_name_that_gets_a_meaning_claims_nothing(text):
+    found = judge(text, setting="gaussian")
+    assert found.kind == "definition", str(found)
+    assert not found.accepted
 
 
 # ---- repairs

@@ -1,0 +1,188 @@
+r"""One meaning for each letter of a text: what was once accepted or refuted because a letter was read anew in every relation."""
+
+import random
+import re
+import sys
+
+import pytest
+from test_statements import CASES
+
+from course.equations import judge, judge_derivation
+
+NOISE = r"\sqrt{\bar\alpha_t}\,x_0+\sqrt{1-\bar\alpha_t}\,\epsilon"
+SQUARE = r"\mathbb{E}_q[\frac{1}{2\sigma_t^2}\|\tilde\mu_t(x_t,x_0)-\mu_\theta(x_t,t)\|^2]"
+
+NEVER_ACCEPTED = [
+    # epsilon is the noise of one step in the first relation, and of all steps in the second
+    (
+        "gaussian",
+        r"x_{t-1} = \frac{1}{\sqrt{\alpha_t}}(x_t - \sqrt{\beta_t}\epsilon) = "
+        r"\frac{1}{\sqrt{\alpha_t}}(x_t - \sqrt{\beta_t}\frac{x_t-\sqrt{\bar\alpha_t}x_0}{\sqrt{1-\bar\alpha_t}})",
+    ),
+    (
+        "gaussian",
+        r"x_t - \sqrt{1-\beta_t}\,x_{t-1} = \sqrt{\beta_t}\,\epsilon = "
+        r"\sqrt{\beta_t}\,\frac{x_t-\sqrt{\bar\alpha_t}\,x_0}{\sqrt{1-\bar\alpha_t}}",
+    ),
+    ("gaussian", r"x_t = \sqrt{\alpha_t} x_{t-1} + \sqrt{\beta_t}\epsilon \\ \epsilon = \frac{x_t-\sqrt{\bar\alpha_t}x_0}{\sqrt{1-\bar\alpha_t}}"),
+    # a letter without index gets another index in every relation
+    ("gaussian", r"\bar\alpha_t = \bar\alpha = \bar\alpha_{t-1}"),
+    ("gaussian", r"\bar\alpha_t = \bar\alpha = \bar\alpha_{t-2}"),
+    ("gaussian", r"\bar\alpha = \bar\alpha_{t-1}"),
+    ("gaussian", r"q(x_t|x_0) = \mathcal{N}(x_t; \sqrt{\bar\alpha}x_0, (1-\bar\alpha_t)I)"),
+    # two noises are not one
+    ("gaussian", r"\epsilon_t = \epsilon_{t-1}"),
+    ("gaussian", r"\sqrt{\beta_t}\,\epsilon_1 = \sqrt{\beta_t}\,\epsilon_2"),
+    # a constant that is there and gone
+    ("gaussian", rf"L_{{t-1}} = {SQUARE} + C = {SQUARE}"),
+    ("gaussian", rf"L_{{t-1}} = {SQUARE} \\ L_{{t-1}} = {SQUARE}"),
+    # the label of a law is part of its name
+    ("gaussian", r"\nabla_x\log p_0(x) = \nabla_x\log p_T(x)"),
+    ("gaussian", r"\nabla_x \log p_t(x) = \nabla_x \log p_{t+1}(x)"),
+    ("vae", r"\log p(x;\theta)=\log p(x;\theta')"),
+    ("vae", r"\log p(x;\theta_1) = \log p(x;\theta_2)"),
+    ("vae", r"\log p_{\theta^{old}}(x) = \log p_\theta(x)"),
+    ("vae", r"D_{KL}(p(x)\|p_\theta(x)) = 0"),
+    ("vae", r"q_\phi(z|x) = q_\psi(z|x)"),
+    ("vae", r"\log p_\theta(x) = \log p_{\theta'}(x,z) - \log p_{\theta'}(z|x)"),
+    # a clause after where, with or since
+    ("gaussian", rf"x_t = {NOISE} \text{{ where }} \bar\alpha_t = \prod_s \beta_s"),
+    ("gaussian", rf"x_t = {NOISE} \quad\text{{with}}\quad \bar\alpha_t = \prod_{{s=1}}^{{t}}\beta_s"),
+    ("gaussian", rf"x_t = {NOISE} \text{{ since }} \alpha_t = 1 + \beta_t"),
+    ("vae", r"\log p(x) \ge \mathrm{ELBO} \text{ because } p(x) = p(x, z)"),
+    # nothing is claimed
+    ("gaussian", r"a_t = 1 \\ b_t = 2x_t"),
+    ("gaussian", r"\begin{aligned} a_t &= 7 \\ b_t &= 3\,x_0 \end{aligned}"),
+    ("vae", r"\mathcal{L} := p(x) = p(x, z)"),
+]
+
+
+@pytest.mark.parametrize(("setting", "text"), NEVER_ACCEPTED)
+def test_a_letter_that_changes_its_meaning_proves_nothing(setting, text):
+    verdict = judge(text, setting)
+    assert not verdict.accepted, str(verdict)
+    assert not judge_derivation(text, setting).holds
+
+
+KINDS = [
+    ("gaussian", r"\epsilon_t = \epsilon_{t-1}", "refuted"),
+    ("gaussian", r"\bar\alpha_t = \bar\alpha = \bar\alpha_{t-2}", "refuted"),
+    ("gaussian", r"a_t = 1 \\ b_t = 2x_t", "definition"),
+    ("vae", r"\log p(x;\theta)=\log p(x;\theta')", "refuted"),
+    ("vae", r"D_{KL}(p(x)\|p_\theta(x)) \geq 0", "bound"),
+    ("vae", r"D_{KL}(p_{\theta_1}(x)\|p_{\theta_2}(x)) \geq 0", "bound"),
+    ("vae", r"p_{\theta_1}(x|z) = \frac{p_{\theta_1}(x,z)}{p(z)}", "identity"),
+    ("vae", r"\log p_\theta(x) \geq \mathbb{E}_{q_\phi(z|x)}[\log p_\theta(x|z)] - KL(q_\phi(z|x)\|p(z))", "bound"),
+    ("vae", r"\log p_\theta(x) = \log p_{\theta'}(x,z) - \log p_{\theta'}(z|x)", "outside"),
+    ("gaussian", rf"x_t = {NOISE} \text{{ where }} \epsilon \sim \mathcal{{N}}(0, I)", "identity"),
+    ("gaussian", rf"x_t = {NOISE} \text{{ where }} \bar\alpha_t = \prod_{{s=1}}^t \alpha_s", "identity"),
+    ("gaussian", r"x_t = \sqrt{\bar\alpha_t}\,x_0+\sqrt{1-\bar\alpha_t}\,\bar z, \quad \bar z\sim\mathcal{N}(0,I)", "identity"),
+    ("gaussian", rf"x_t = \sqrt{{\alpha_t}}\,x_{{t-1}}+\sqrt{{\beta_t}}\,\epsilon = {NOISE}", "identity"),
+    ("gaussian", rf"x_t = \sqrt{{\alpha_t}}\,x_{{t-1}}+\sqrt{{\beta_t}}\,\epsilon \\ x_t = {NOISE}", "identity"),
+    ("gaussian", r"\sigma_t^2 = \beta_t \\ p_\theta(x_{t-1}|x_t) = \mathcal{N}(x_{t-1};\mu_\theta(x_t,t),\beta_t I)", "identity"),
+    ("gaussian", r"\sigma_t^2 = \beta_t \\ p_\theta(x_{t-1}|x_t) = \mathcal{N}(x_{t-1};\mu_\theta(x_t,t),\tilde\beta_t I)", "refuted"),
+    (
+        "gaussian",
+        r"q(x_t|x_0) = \frac{1}{\sqrt{2\pi(1-\bar\alpha_t)}}\exp\Big(-\frac{(x_t-\sqrt{\bar\alpha_t}\,x_0)^2}{2(1-\bar\alpha_t)}\Big)",
+        "identity",
+    ),
+    ("gaussian", r"z\sim\mathcal{N}(\mu,\sigma^2 I)", "definition"),
+    ("gaussian", r"\tilde x = x + \sigma\,z", "definition"),
+    ("vae", r"\mathcal{L}(\theta,\phi) = \mathbb{E}_q[\log p(x|z)] - KL(q(z|x)\|p(z)) \\ \log p(x) \ge \mathcal{L}(\phi,\theta)", "bound"),
+]
+
+
+@pytest.mark.parametrize(("setting", "text", "kind"), KINDS)
+def test_kinds(setting, text, kind):
+    verdict = judge(text, setting)
+    assert verdict.kind == kind, str(verdict)
+
+
+def test_what_letters_mean_is_said():
+    own = judge(rf"x_t = {NOISE} = \sqrt{{\bar\alpha_t}}\,x_0+\epsilon\sqrt{{1-\bar\alpha_t}}", "gaussian")
+    assert own.read_with == (r"$\epsilon$ is the noise between $x_0$ and $x_t$",)
+    assert r"read with: $\epsilon$ is the noise between $x_0$ and $x_t$" in str(own)
+    laws = judge(r"\log p(x;\theta)=\log p(x;\theta')", "vae")
+    assert "are different laws" in laws.read_with[0]
+    assert r"p_{\theta'}" in laws.reading
+
+
+# ---- nothing that is refuted lacks its numbers
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        r"q(x_{t-1}|x_t,x_0) \propto q(x_t|x_{t-1})",
+        r"\alpha_t < \alpha_t",
+        r"\alpha_t \neq 1-\beta_t",
+        r"\tilde\beta_t I = \tilde\beta_t",
+        r"\mathrm{Var}(x_t|x_0) = 2(1-\bar\alpha_t)I",
+        r"p_\theta(x_{t-1}|x_t) = \mathcal{N}(x_{t-1};\mu_\theta(x_t,t),2\sigma_t^2 I)",
+    ],
+)
+def test_every_refutation_shows_numbers(text):
+    verdict = judge(text, "gaussian")
+    assert verdict.kind == "refuted", str(verdict)
+    assert verdict.counterexample.left
+    assert verdict.counterexample.right
+    assert verdict.counterexample.left != verdict.counterexample.right or "are equal" in verdict.reason
+
+
+def test_the_sigma_of_p_is_in_the_counterexample():
+    verdict = judge(r"p_\theta(x_{t-1}|x_t) = \mathcal{N}(x_{t-1};\tilde\mu_t(x_t,x_0),\tilde\beta_t I)", "gaussian")
+    assert verdict.kind == "refuted"
+    assert r"\sigma_t = " in str(verdict.counterexample)
+
+
+def test_a_line_without_a_value_is_not_refuted():
+    verdict = judge(r"q(x_t | x_0) = q(x_t|x_0) + 0 \mathcal{N}(x_t; x_0, I)", "gaussian")
+    assert verdict.kind == "undecided"
+
+
+def test_repairs_are_sought_for_the_first_refuted_lines_only():
+    text = r" \\ ".join([r"p(x, z) = p(x) p(x|z)"] * 9)
+    found = judge_derivation(text, "vae")
+    assert found.wrong_steps == list(range(1, 10))
+    assert [bool(s.verdict.repairs) for s in found.steps] == [True] * 6 + [False] * 3
+
+
+# ---- no statement makes the checker fail
+
+
+def mutated(rng: random.Random, text: str) -> str:
+    """The text with a few pieces left out, doubled, exchanged or put elsewhere."""
+    pieces = re.findall(r"\\[A-Za-z]+|\\.|\S", text)
+    for _ in range(rng.randint(1, 4)):
+        i, j = rng.randrange(len(pieces)), rng.randrange(len(pieces))
+        match rng.randrange(5):
+            case 0 if len(pieces) > 4:
+                del pieces[i]
+            case 1:
+                pieces.insert(j, pieces[i])
+            case 2:
+                pieces[i], pieces[j] = pieces[j], pieces[i]
+            case 3:
+                pieces[i] = rng.choice([r"\|", "^2", "|", r"\alpha_t", "x_t", "T", r"\epsilon", "p(x)", "+ C", r"\mathbb{E}_q"])
+            case _:
+                pieces.insert(j, rng.choice(["0", "-", r"\log", r"\sqrt{}", r"\sum_{t=1}^T", "(x)", r"\text{ where }", ":="]))
+    return " ".join(pieces)
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_no_mutated_statement_makes_the_checker_fail(part):
+    rng = random.Random(part)
+    for case in CASES[part::4]:
+        text = mutated(rng, case.latex)
+        verdict = judge(text, case.setting, explain=False)
+        assert "the checker failed" not in verdict.reason, (case.setting, text, verdict.reason)
+
+
+def test_a_fault_inside_is_undecided_and_can_be_reported(monkeypatch):
+    def broken(*_):
+        raise KeyError("planted")
+
+    monkeypatch.setattr(sys.modules["course.equations.judge"], "decide", broken)
+    verdict = judge(r"p(x, z) = p(z) p(x|z) + 0", "vae")
+    assert verdict.kind == "undecided"
+    assert re.search(r"the checker failed on this \(KeyError.*reference [0-9a-f]{8}", verdict.reason)
