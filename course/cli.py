@@ -27,6 +27,7 @@ def render(
     = "dpmpp_2m",
     engine: Annotated[str, typer.Option(help="course: our samplers; diffusers: StableDiffusionPipeline")] = "course",
     compare: Annotated[bool, typer.Option("--compare", help="Both engines, side by side.")] = False,
+    nets: Annotated[str, typer.Option(help="Whose networks hold the weights: diffusers, or course (readable, course/nets)")] = "diffusers",
     steps: Annotated[int, typer.Option(help="Sampling steps.")] = 50,
     guidance: Annotated[float, typer.Option(help="Guidance scale; 1 is none.")] = 7.5,
     negative: Annotated[str, typer.Option(help="What the picture should not show.")] = "",
@@ -49,12 +50,12 @@ def render(
     if mine:
         from course.grading.mine import render_mine_to_files
 
-        if engine != "course" or trace:
-            raise typer.BadParameter("--mine goes with neither --engine diffusers nor --trace")
+        if engine != "course" or trace or nets != "diffusers":
+            raise typer.BadParameter("--mine goes with neither --engine diffusers nor --nets nor --trace")
         return _or_fail(lambda: render_mine_to_files(prompt, model, sampler, steps, guidance, negative, seeds, height, width, device,
                                                      dtype, out, compare))
     _or_fail(lambda: render_to_files(prompt, model, sampler, engine, compare, steps, guidance, negative, seeds, height, width,
-                                     device, dtype, out, trace))
+                                     device, dtype, out, trace, nets))
 
 
 @app.command()
@@ -205,6 +206,7 @@ def sweep(
     guidance: Annotated[list[float] | None, typer.Option(help="Guidance scale; 1 is none")] = None,
     height: Annotated[list[int] | None, typer.Option(help="Pixels")] = None,
     width: Annotated[list[int] | None, typer.Option(help="Pixels")] = None,
+    nets: Annotated[list[str] | None, typer.Option(help="Whose networks: diffusers or course")] = None,
     seed: Annotated[list[int] | None, typer.Option(show_default="42, 70")] = None,
     prompt: Annotated[list[str] | None, typer.Option(help="A prompt")] = None,
     scenes: Annotated[int, typer.Option(help="So many prompts of the emoji world, always the same ones")] = 0,
@@ -221,7 +223,7 @@ def sweep(
             settings, prompts, seeds = lab.from_toml(file)
         else:
             lists = {"model": model, "vae": vae, "text_encoder": text_encoder, "engine": engine, "sampler": sampler,
-                     "steps": steps, "guidance": guidance, "height": height, "width": width}
+                     "steps": steps, "guidance": guidance, "height": height, "width": width, "nets": nets}
             settings = lab.grid(**{name: values for name, values in lists.items() if values})
             prompts, seeds = [*(prompt or []), *lab.scene_prompts(scenes)], seed or [42, 70]
             if not prompts:
@@ -338,7 +340,7 @@ def _sweep_and_say(out: Path, settings: Any, prompts: Any, seeds: Any, batch: in
 @app.command()
 def train(
     model: Annotated[str, typer.Argument(help="emoji")],
-    stage: Annotated[list[str] | None, typer.Option(help="autoencoder, denoiser, probe, tiny, bert or flow; repeat for several",
+    stage: Annotated[list[str] | None, typer.Option(help="autoencoder, denoiser, probe, tiny, bert, flow or dit; repeat for several",
                                                     show_default="all")] = None,
     minutes: Annotated[float | None, typer.Option(help="Time for all stages together", show_default="130")] = None,
     steps: Annotated[int | None, typer.Option(help="Instead of minutes: steps for each stage")] = None,

@@ -21,8 +21,9 @@ ENGINES = ("course", "diffusers")
 
 def render_to_files(prompt: str, model: str, sampler: str, engine: str, compare: bool, steps: int, guidance: float,
                     negative: str, seeds: list[int], height: int | None, width: int | None, device: str, dtype: str,
-                    out: Path, trace: Path | None) -> None:
-    """Render `prompt` once per seed into `out`, and say what was done. Nothing is written before all pictures are there.
+                    out: Path, trace: Path | None, nets: str = "diffusers") -> None:
+    """Render `prompt` once per seed into `out`, and say what was done. Nothing is written before all pictures are there. `compare`
+    sets the course's sampler, on the networks of `nets`, beside diffusers' pipeline on diffusers' own networks.
 
     Raises what `load_components` and `render_image` raise, OSError when a file cannot be written.
     """
@@ -37,7 +38,7 @@ def render_to_files(prompt: str, model: str, sampler: str, engine: str, compare:
     if trace and engine == "diffusers":
         raise ValueError("--trace shows what the course's sampler does; leave out --engine diffusers")
     quiet_libraries()
-    components = load_components(model, device=device, dtype=dtype)
+    components = load_components(model, device=device, dtype=dtype, nets=nets)
     if model == "emoji" and prompt:
         from course.emoji.data import parse
 
@@ -60,7 +61,8 @@ def render_to_files(prompt: str, model: str, sampler: str, engine: str, compare:
                 watch = snapshots if trace else None
                 pictures[name] = render_ours(components, prompts, sampler, steps, seeds, calls, watch, options)
             else:
-                pictures[name] = render_theirs(components, prompts, sampler, steps, seeds, calls, options)
+                own = load_components(model, device=device, dtype=dtype) if compare and nets != "diffusers" else components
+                pictures[name] = render_theirs(own, prompts, sampler, steps, seeds, calls, options)
         for warning in {str(w.message) for w in said if issubclass(w.category, UserWarning)}:
             print(f"note: {warning}")
         print(f"{name}: {sampler}, {steps} steps, {calls[0]} model calls, {time.perf_counter() - start:.1f} s")

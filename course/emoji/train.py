@@ -23,7 +23,7 @@ from diffusers import (
     UNet2DConditionModel,
 )
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tqdm import tqdm
 from transformers import BertConfig, BertModel, BertTokenizer, CLIPTextConfig, CLIPTextModel, CLIPTokenizer
@@ -34,6 +34,8 @@ from course.emoji.probe import Probe, save_probe, train_probe
 from course.emoji.training import fit, load_average, write_start
 from course.emoji.words import LENGTH, write_bert_tokenizer, write_clip_tokenizer
 from course.flow import FlowSchedule, euler
+from course.nets import as_part
+from course.nets.dit import DiT
 from course.samplers import SAMPLERS
 from course.schedule import NoiseSchedule
 from course.training import denoising_loss
@@ -244,6 +246,38 @@ def train_flow(out: Path, vae: AutoencoderKL, unet: UNet2DConditionModel, text_e
     return fit("flow", {"unet_flow": unet}, loss, out=out, show=show, lr=1e-2, adam_lr=1e-3, **budget)
 
 
+DIT = {"_class_name": "DiT", "sample_size": 8, "in_channels": 4, "out_channels": 4, "patch_size": 2, "width": 192, "num_layers": 4,
+       "num_attention_heads": 6, "cross_attention_dim": TEXT_WIDTH}
+
+
+def train_dit(out: Path, vae: AutoencoderKL, text_encoder: CLIPTextModel, tokenizer: CLIPTokenizer, cached: int = 24_000,
+              **budget) -> dict:
+    """A diffusion transformer with the U-Net's task and loss, from nothing; the text encoder is the U-Net's and stays as it is."""
+    seed = budget.get("seed", 0) + 4
+    draw, schedule = latents_and_words(vae, cached, seed), NoiseSchedule.from_config(SCHEDULER)
+    torch.manual_seed(seed)
+    network = as_part(new_dit())
+
+    def loss(step: int, rng: Random) -> Tensor:
+        z, texts = draw(rng)
+        level = schedule.gather(spread_times(len(schedule)), z.ndim)
+        noise = torch.randn(BATCH, 4, 8, 8, device=z.device)
+        with torch.no_grad():
+            words = text_encoder(token_ids(tokenizer, texts).to(text_encoder.device))[0]    # (B, LENGTH, TEXT_WIDTH)
+        return denoising_loss(lambda x, level: network(x, level.t, words).sample, z, noise, level, "epsilon", "min_snr")
+
+    def show(file: Path) -> None:
+        save_grid(sample(SHOWN * 4, vae, network, tokenizer, text_encoder, steps=20, seed=1), file, len(SHOWN))
+
+    return fit("dit", {"dit": network.net}, loss, out=out, show=show, **budget)
+
+
+def new_dit() -> DiT:
+    network = DiT(DIT)
+    network.config = DIT
+    return network
+
+
 # ------------------------------------------------------------------------------------------------- parts to swap in
 
 def new_tiny() -> AutoencoderTiny:
@@ -303,8 +337,8 @@ def train_bert(out: Path, text_encoder: CLIPTextModel, tokenizer: CLIPTokenizer,
 
 # -------------------------------------------------------------------------------------------------------- all together
 
-STAGES = ("autoencoder", "denoiser", "probe", "tiny", "bert", "flow")
-SHARES = {"autoencoder": 0.2, "denoiser": 0.5, "probe": 0.04, "tiny": 0.06, "bert": 0.04, "flow": 0.16}   # of --minutes
+STAGES = ("autoencoder", "denoiser", "probe", "tiny", "bert", "flow", "dit")
+SHARES = {"autoencoder": 0.16, "denoiser": 0.4, "probe": 0.03, "tiny": 0.05, "bert": 0.03, "flow": 0.13, "dit": 0.2}   # of --minutes
 
 
 def train(out: Path = Path("runs/emoji"), weights: Path | None = None, stages: Sequence[str] = STAGES,
@@ -350,6 +384,10 @@ def train(out: Path = Path("runs/emoji"), weights: Path | None = None, stages: S
             with accelerator.main_process_first():
                 unet, text_encoder, tokenizer = _denoiser(out)
             records[stage] = train_flow(out, _autoencoder(out), unet, text_encoder, tokenizer, **budget(stage))
+        elif stage == "dit":
+            with accelerator.main_process_first():
+                _, text_encoder, tokenizer = _denoiser(out)
+            records[stage] = train_dit(out, _autoencoder(out), text_encoder, tokenizer, **budget(stage))
         else:
             with accelerator.main_process_first():
                 _, text_encoder, tokenizer = _denoiser(out)
@@ -366,7 +404,8 @@ def unpack(out: Path) -> None:
     from course.emoji import folder
     shipped = folder()
     files = {"autoencoder": {"vae": "vae"}, "denoiser": {"unet": "unet", "text_encoder": "text_encoder"}, "probe": {"probe": "probe"},
-             "tiny": {"vae_tiny": "vae_tiny"}, "bert": {"text_encoder_bert": "text_encoder_bert"}, "flow": {"unet_flow": "unet_flow"}}
+             "tiny": {"vae_tiny": "vae_tiny"}, "bert": {"text_encoder_bert": "text_encoder_bert"}, "flow": {"unet_flow": "unet_flow"},
+             "dit": {"dit": "dit"}}
     made, records = json.loads((shipped / "training.json").read_text()), _records(out)
     for stage, parts in files.items():
         if stage not in made or (out / stage / "checkpoint.pt").exists():
@@ -439,6 +478,12 @@ def export(out: Path, weights: Path) -> None:
         load_average(out / "flow" / "checkpoint.pt", {"unet_flow": flow})
         flow.half().save_pretrained(aside / "unet_flow")
         FlowMatchEulerDiscreteScheduler(num_train_timesteps=len(FlowSchedule())).save_pretrained(aside / "scheduler_flow")
+    if (out / "dit" / "checkpoint.pt").exists():
+        dit = new_dit()
+        load_average(out / "dit" / "checkpoint.pt", {"dit": dit})
+        (aside / "dit").mkdir()
+        (aside / "dit" / "config.json").write_text(json.dumps(DIT, indent=2) + "\n")
+        save_file(dit.half().state_dict(), aside / "dit" / "model.safetensors")
     if (out / "probe" / "checkpoint.pt").exists():
         probe = Probe()
         load_average(out / "probe" / "checkpoint.pt", {"probe": probe})

@@ -20,7 +20,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from course.components import Components, load_components, setting
+from course.components import Components, load_components, setting, vae_factor
 from course.grading.manifest import EXERCISES, Task, load_tasks
 from course.grading.progress import run
 from course.grading.student import load
@@ -29,7 +29,7 @@ from course.prediction import as_eps
 from course.render import grid_shape, largest_difference, quiet_libraries, render_ours
 from course.samplers import SAMPLERS, Sampler, ddpm, fresh_noise, transfer, weighted
 from course.schedule import Level, NoiseSchedule
-from course.stable_diffusion import _home, _latent_size, _tensor, encode_prompts, guided_network, pick_sampler
+from course.stable_diffusion import _home, _tensor, encode_prompts, guided_network, pick_sampler, picture_size
 
 # The task that paints whole trajectories, and the one that makes a single step of them.
 WHOLE = {"ddim": "ch06.ddim_sample", "euler": "ch06.ddim_sample", "pndm": "ch06.plms_sample", "heun": "ch06.heun_sample",
@@ -116,7 +116,7 @@ def render_mine(components: Components, prompt: str, sampler: str, steps: int, s
     schedule = my_schedule(scheduler.config, parts)
     grid = Grid(my_levels(chosen, schedule, steps, parts))
 
-    h, w = _latent_size(height, width, unet, vae)
+    h, w = (pixels // vae_factor(vae) for pixels in picture_size(height, width, unet, vae))
     shape = (setting(unet, "in_channels", 4), h, w)
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
     noise = fresh_noise(torch.empty(len(seeds), *shape), generators)      # drawn in any case: ddpm goes on from there

@@ -1,6 +1,6 @@
 """A sweep: every combination of the settings in question, rendered for the same prompts and seeds.
 
-    settings     model, vae, text_encoder, engine, sampler, steps, guidance, height, width: each a list
+    settings     model, vae, text_encoder, engine, sampler, steps, guidance, height, width, nets: each a list
     pictures     for every setting, every prompt with every seed
 
 Results are a folder: `rows.csv`, one line a picture, and `pictures/`. A line is added only when its picture is on the disk, so
@@ -30,7 +30,8 @@ from PIL import Image
 
 class Setting(NamedTuple):
     """One combination. vae and text_encoder: "" for the model's own, or what `load_components` takes in their place (for the
-    emoji model also the name of a part that ships beside it). height, width: 0 for what the model was trained at."""
+    emoji model also the name of a part that ships beside it). height, width: 0 for what the model was trained at. nets: whose
+    networks hold the weights, diffusers' or the course's own."""
 
     model: str = "emoji"
     vae: str = ""
@@ -41,18 +42,21 @@ class Setting(NamedTuple):
     guidance: float = 7.5
     height: int = 0
     width: int = 0
+    nets: str = "diffusers"
 
     def label(self, but: Sequence[str] = ()) -> str:
         """A short name; the fields in `but` are left out."""
         parts = {"model": self.model, "vae": self.vae and f"vae {self.vae}", "text_encoder": self.text_encoder and
                  f"text encoder {self.text_encoder}", "engine": self.engine if self.engine != "course" else "",
                  "sampler": self.sampler, "steps": f"{self.steps} steps", "guidance": f"guidance {self.guidance:g}",
-                 "height": self.height and f"{self.width} x {self.height}"}
+                 "height": self.height and f"{self.width} x {self.height}",
+                 "nets": self.nets != "diffusers" and f"nets {self.nets}"}
         return ", ".join(str(text) for field, text in parts.items() if text and field not in but)
 
 
-ROW = ("key", *Setting._fields, "prompt", "seed", "picture", "sha256", "seconds", "batch", "model_calls", "peak_memory_mb",
-       "device", "dtype", "course_version", "torch_version", "diffusers_version", "finished")
+ROW = ("key", *Setting._fields[:-1], "prompt", "seed", "picture", "sha256", "seconds", "batch", "model_calls", "peak_memory_mb",
+       "device", "dtype", "course_version", "torch_version", "diffusers_version", "finished", "nets")
+WITHOUT_NETS = ROW[:-1]         # results from before there was a choice of networks: they go on being read and added to
 ENGINES = ("course", "diffusers")
 
 
@@ -91,6 +95,7 @@ def as_list(value: Any) -> list[Any]:
 
 def check(setting: Setting) -> Setting:
     """The setting with its numbers as numbers. Raises ValueError for what cannot be rendered."""
+    from course.components import NETS
     from course.samplers import SAMPLERS
 
     if setting.sampler not in SAMPLERS:
@@ -98,6 +103,8 @@ def check(setting: Setting) -> Setting:
                          f"there are {', '.join(SAMPLERS)}")
     if setting.engine not in ENGINES:
         raise ValueError(f"unknown engine {setting.engine!r}; it is course or diffusers")
+    if setting.nets not in NETS:
+        raise ValueError(f"unknown nets {setting.nets!r}; they are {' or '.join(NETS)}")
     try:
         steps, guidance = int(setting.steps), float(setting.guidance)
         height, width = int(setting.height), int(setting.width)
@@ -160,7 +167,8 @@ def scene_prompts(count: int, seed: int = 1000) -> list[str]:
 
 def key(setting: Setting, prompt: str, seed: int) -> str:
     """A short name for one picture, the same on every machine."""
-    return hashlib.sha256(repr((tuple(setting), prompt, seed)).encode()).hexdigest()[:16]
+    told = tuple(setting) if setting.nets != "diffusers" else tuple(setting)[:-1]        # the names of pictures made before `nets`
+    return hashlib.sha256(repr((told, prompt, seed)).encode()).hexdigest()[:16]
 
 
 def picture_hash(picture: Image.Image) -> str:
@@ -183,10 +191,11 @@ def read_rows(folder: str | os.PathLike[str]) -> list[dict[str, str]]:
         reader = csv.DictReader(complete.splitlines())
         if reader.fieldnames is None:
             continue
-        if tuple(reader.fieldnames) != ROW:
+        if tuple(reader.fieldnames) not in (ROW, WITHOUT_NETS):
             raise ValueError(f"{file} is not a sweep of this version: its columns are {', '.join(reader.fieldnames)[:200]}; "
                              "move it away and run the sweep again")
         for number, row in enumerate(reader, start=2):
+            row["nets"] = row.get("nets") or "diffusers"
             if None in row or None in row.values():
                 raise ValueError(f"{file}, line {number} is damaged; remove that line and run the sweep again to fill it in")
             rows[row["key"]] = row
@@ -213,6 +222,11 @@ def appending(folder: Path, rank: int = 0) -> Iterator[Any]:
             raise ValueError(f"another sweep is writing to {path}; wait for it, or choose another --out") from error
         file.seek(0)
         content = file.read()
+        old = (",".join(WITHOUT_NETS) + "\n").encode()
+        if content.startswith(old):                                  # one column more from now on; it is empty in old lines
+            content = (",".join(ROW) + "\n").encode() + content[len(old):]
+            file.truncate(0)
+            file.write(content)
         file.truncate(content.rfind(b"\n") + 1)
         if b"\n" not in content:
             file.write((",".join(ROW) + "\n").encode())
@@ -235,7 +249,7 @@ def append(file: Any, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 @functools.lru_cache(maxsize=2)
-def components(model: str, vae: str, text_encoder: str, device: str) -> Any:
+def components(model: str, vae: str, text_encoder: str, device: str, nets: str = "diffusers") -> Any:
     """The parts for a setting, loaded once per process."""
     from course.components import load_components, locate
     from course.render import quiet_libraries
@@ -254,7 +268,7 @@ def components(model: str, vae: str, text_encoder: str, device: str) -> Any:
         if text_encoder.startswith("text_encoder_"):       # a text encoder of another family brings its own tokenizer
             own = Path(replacements["text_encoder"]).with_name(text_encoder.replace("text_encoder", "tokenizer", 1))
             replacements |= {"tokenizer": own} if own.is_dir() else {}
-    return load_components(model, device=device, **replacements)
+    return load_components(model, device=device, nets=nets, **replacements)
 
 
 def render(chunk: Chunk, folder: str, device: str = "auto", threads: int = 0) -> list[dict[str, Any]]:
@@ -270,7 +284,7 @@ def render(chunk: Chunk, folder: str, device: str = "auto", threads: int = 0) ->
     if threads:
         torch.set_num_threads(threads)
     setting = chunk.setting
-    parts = components(setting.model, setting.vae, setting.text_encoder, device)
+    parts = components(setting.model, setting.vae, setting.text_encoder, device, setting.nets)
     prompts, seeds = map(list, zip(*chunk.pairs, strict=True))
     scheduler: Any = setting.sampler
     if setting.engine == "diffusers":
@@ -350,9 +364,9 @@ def run(folder: str | os.PathLike[str], settings: Sequence[Setting], prompts: Se
 
         device, shown = str(PartialState().device), progress and rank == 0
         chunks = chunks[rank::processes]
-    for where in sorted({(c.setting.model, c.setting.vae, c.setting.text_encoder) for c in chunks}):
+    for *where, nets in sorted({(c.setting.model, c.setting.vae, c.setting.text_encoder, c.setting.nets) for c in chunks}):
         if jobs == 1 and not dask:
-            components(*where, device)                # parts that do not load or fit fail here, before any work
+            components(*where, device, nets)          # parts that do not load or fit fail here, before any work
     added = 0
     total = sum(len(chunk.pairs) for chunk in chunks)
     with appending(folder, rank) as file, tqdm(total=total, unit="picture", disable=not shown) as bar:

@@ -3,6 +3,7 @@
     tokenizer.py      a string -> numbers: byte-pair encoding
     text_encoder.py   numbers -> vectors: CLIP's causal transformer
     unet.py           noisy latent, time, vectors -> noise: ResNet blocks and transformers, down and up
+    dit.py            the same job by a transformer alone
     autoencoder.py    picture <-> latent, and a light imitation
     blocks.py         what they share: the ResNet block, attention, halving and doubling
     loading.py        weights in, by a rule for the names; and out again as parts that every pipeline takes

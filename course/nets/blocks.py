@@ -144,6 +144,14 @@ class Double(nn.Module):
         return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
 
 
+def one_each(t: float | Tensor, x: Tensor) -> Tensor:
+    """The time of each latent: one number, or (B,) -> (B,)"""
+    t = torch.as_tensor(t, device=x.device).reshape(-1)
+    if len(t) not in (1, len(x)):
+        raise ValueError(f"t must be one number, or one for each of the {len(x)} latents; got {len(t)}")
+    return t.expand(len(x))
+
+
 # ------------------------------------------------------------------------------------------------ saying what is wrong
 
 

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from course.components import Components, load_components
 from course.model_files import files_of, first_line, read_json, weights_among
-from course.nets import autoencoder, text_encoder, unet
+from course.nets import autoencoder, dit, text_encoder, unet
 from course.nets.tokenizer import Tokenizer
 
 
@@ -28,7 +28,7 @@ class Nets(NamedTuple):
     """The five parts, as tensors-in-tensors-out networks of this folder; the scheduler is diffusers'."""
 
     vae: Any
-    unet: unet.UNet
+    unet: Any
     tokenizer: Tokenizer
     text_encoder: Any
     scheduler: Any
@@ -46,6 +46,7 @@ KINDS = {
     "AutoencoderKL": Kind(autoencoder.Autoencoder, autoencoder.RENAMES),
     "AutoencoderTiny": Kind(autoencoder.TinyAutoencoder, autoencoder.TINY_RENAMES),
     "UNet2DConditionModel": Kind(unet.UNet, unet.RENAMES),
+    "DiT": Kind(dit.DiT, ()),
     "CLIPTextModel": Kind(text_encoder.TextEncoder, text_encoder.RENAMES),
 }
 FILES = ("diffusion_pytorch_model.safetensors", "model.safetensors", "diffusion_pytorch_model.bin", "pytorch_model.bin")
@@ -205,7 +206,7 @@ def as_part(net: Any) -> Any:
     """One network of ours as what diffusers and `render_image` call in its place; a Tokenizer is that already."""
     if not isinstance(net, nn.Module):
         return net
-    kinds = {unet.UNet: UNetPart, text_encoder.TextEncoder: TextPart}
+    kinds = {unet.UNet: UNetPart, dit.DiT: UNetPart, text_encoder.TextEncoder: TextPart}
     return kinds.get(type(net), VaePart)(net)           # type: ignore[arg-type]
 
 

@@ -20,7 +20,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from course.nets.blocks import Attention, Double, Halve, ResBlock, expect, expect_halves, in_a_row, on_a_grid, read_config
+from course.nets.blocks import (
+    Attention,
+    Double,
+    Halve,
+    ResBlock,
+    expect,
+    expect_halves,
+    in_a_row,
+    on_a_grid,
+    one_each,
+    read_config,
+)
 
 USED = {"in_channels": 4, "out_channels": 4, "block_out_channels": ..., "down_block_types": ..., "up_block_types": ...,
         "layers_per_block": 2, "cross_attention_dim": ..., "attention_head_dim": 8, "norm_num_groups": 32, "norm_eps": 1e-5,
@@ -180,10 +191,7 @@ class UNet(nn.Module):
         expect("the latent", x, ("B", self.in_channels, "h", "w"), weight)
         expect("the context", context, (len(x), "L", self.context), weight)
         expect_halves("the latent", x, self.halvings)
-        t = torch.as_tensor(t, device=x.device)
-        if t.numel() not in (1, len(x)):
-            raise ValueError(f"t must be one number, or one for each of the {len(x)} latents; got {t.numel()}")
-        clock = timestep_embedding(t.reshape(-1).expand(len(x)), weight.shape[0]).to(x.dtype)       # (B, C)
+        clock = timestep_embedding(one_each(t, x), weight.shape[0]).to(x.dtype)   # (B, C)
         time = F.silu(self.time(clock))                                           # (B, 4 C), what every ResNet block reads
 
         x = self.conv_in(x)

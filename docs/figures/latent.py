@@ -13,16 +13,6 @@ from course.emoji.data import COLOURS, OBJECTS, Scene, render
 from .common import BLUE, GREY, ORANGE, axes, figure, picture
 
 PATCH = 8
-# config.json of the parts of CompVis/stable-diffusion-v1-4, without what equals the classes' defaults
-SD_UNET = {"sample_size": 64, "in_channels": 4, "out_channels": 4, "layers_per_block": 2,
-           "block_out_channels": (320, 640, 1280, 1280),
-           "down_block_types": ("CrossAttnDownBlock2D",) * 3 + ("DownBlock2D",),
-           "up_block_types": ("UpBlock2D",) + ("CrossAttnUpBlock2D",) * 3, "attention_head_dim": 8, "cross_attention_dim": 768}
-SD_VAE = {"sample_size": 512, "in_channels": 3, "out_channels": 3, "latent_channels": 4, "layers_per_block": 2,
-          "block_out_channels": (128, 256, 512, 512), "down_block_types": ("DownEncoderBlock2D",) * 4,
-          "up_block_types": ("UpDecoderBlock2D",) * 4, "norm_num_groups": 32, "scaling_factor": 0.18215}
-SD_TEXT = {"vocab_size": 49408, "hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12,
-           "num_attention_heads": 12, "max_position_embeddings": 77}
 
 
 def to_scale() -> str:
@@ -105,19 +95,11 @@ def linear_reconstructions() -> tuple[str, dict[int, float], float]:
 
 def count(kind: str) -> int:
     """Parameters of one part of Stable Diffusion v1.4, from its configuration; no weights are loaded or even allocated."""
+    from course.nets import autoencoder, published, text_encoder, unet
+
     with torch.device("meta"):
-        if kind == "unet":
-            from diffusers import UNet2DConditionModel
-
-            part = UNet2DConditionModel(**SD_UNET)
-        elif kind == "vae":
-            from diffusers import AutoencoderKL
-
-            part = AutoencoderKL(**SD_VAE)
-        else:
-            from transformers import CLIPTextConfig, CLIPTextModel
-
-            part = CLIPTextModel(CLIPTextConfig(**SD_TEXT))
+        part = {"unet": lambda: unet.UNet(published.UNET_1), "vae": lambda: autoencoder.Autoencoder(published.VAE),
+                "text": lambda: text_encoder.TextEncoder(published.TEXT_1)}[kind]()
     return sum(weight.numel() for weight in part.parameters())
 
 
