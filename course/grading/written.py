@@ -298,4 +298,10 @@ def _derivation(answer: str, spec: Mapping[str, Any]) -> None:
     expect_derivation(answer, spec)
 
 
-KINDS = {"statement": expect_statement, "choice": expect_choice, "derivation": _derivation}
+def _numbers(answer: str, spec: Mapping[str, Any]) -> None:
+    from course.grading.numbers import expect_numbers
+
+    expect_numbers(answer, spec)
+
+
+KINDS = {"statement": expect_statement, "choice": expect_choice, "derivation": _derivation, "numbers": _numbers}

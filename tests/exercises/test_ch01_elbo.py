@@ -51,3 +51,28 @@ def test_gap(student):
 @task("ch01.split")
 def test_split(student):
     expect_written(student, "ch01.split", ANSWERS)
+
+
+@task("ch01.directions")
+def test_directions(student):
+    expect_written(student, "ch01.directions", ANSWERS)
+
+
+@task("ch01.which_q")
+def test_which_q(student):
+    expect_written(student, "ch01.which_q", ANSWERS)
+
+
+@task("ch01.codes")
+def test_codes(student):
+    expect_written(student, "ch01.codes", ANSWERS)
+
+
+@task("ch01.one_bound")
+def test_one_bound(student):
+    expect_written(student, "ch01.one_bound", ANSWERS)
+
+
+@task("ch01.ranking")
+def test_ranking(student):
+    expect_written(student, "ch01.ranking", ANSWERS)
