@@ -144,8 +144,7 @@ class Session:
                 if type(value) is not list or len(value) != 2 or type(value[0]) is not list or type(value[1]) is not dict:
                     raise NotData("no arguments")
                 if _numbers([*value[0], *value[1].values()]) > CALLBACK_NUMBERS:
-                    raise CheckFailed("memory", f"{name} gave a function that was passed in tensors of shapes that make one of more than "
-                                                f"{CALLBACK_NUMBERS} numbers together")
+                    raise MemoryError(f"out of memory: tensors of these shapes make one of more than {CALLBACK_NUMBERS} numbers together")
                 answer = callables[index](*value[0], **{str(k): v for k, v in value[1].items()})
                 more: list[Callable] = []
                 tree, buffers = encode(answer, more)

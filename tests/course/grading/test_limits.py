@@ -46,7 +46,8 @@ def calls(tmp_path):
 def test_shapes_that_explode_are_not_computed(calls, call):
     grader, seen = calls
     found = tasks(grader, f"import torch\ndef use(f, x):\n    while True:\n        try: {call}\n        except RuntimeError: pass\n")["ch03.use"]
-    assert (found["cause"], seen) == ("memory", [])
+    assert (found["cause"], seen) == ("timeout", [])
+    found = tasks(grader, f"import torch\ndef use(f, x):\n    {call}\n")["ch03.use"]
     assert "numbers together" in found["feedback"]
 
 

@@ -47,7 +47,7 @@ def test_a_grid_that_is_eaten_up_spoils_no_other_task(folder):
     "torch.inference_mode().__enter__()", "torch.no_grad().__enter__()", "torch.use_deterministic_algorithms(True)",
     "torch.autograd.set_detect_anomaly(True)", "torch.manual_seed(3)", "import sys, io; sys.stdout = io.StringIO()",
     "import numpy; numpy.seterr(all='raise'); numpy.random.seed(1)", "import random; random.seed(1)",
-    "import sys; sys.setrecursionlimit(60)", "import warnings; warnings.simplefilter('error')",
+    "import sys; sys.setrecursionlimit(400)", "import warnings; warnings.simplefilter('error')",
 ])
 @pytest.mark.parametrize("where", ["at the top", "in a function"])
 def test_the_state_of_the_process_is_put_back(folder, line, where):

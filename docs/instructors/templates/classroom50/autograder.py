@@ -1,8 +1,9 @@
 """Classroom 50: copy to CLASSROOM/autograders/ASSIGNMENT/autograder.py.
 
-The runner starts it in the student's checkout with OWNER, SUBMISSION_TAG, COMMIT_URL and so on in the environment; it
-writes result.json (`classroom50/result/v1`) and release-body.md, the text of the release, which is where a student reads the
-feedback: the release page itself shows names and pass or fail only. Exit status 0 means that grading ran; anything else is a fault of the set-up.
+The runner starts it in the student's checkout with OWNER, SUBMISSION_TAG, COMMIT_URL and so on in the environment. It writes
+result.json (`classroom50/result/v1`) and release-body.md, the text of the release, which is where a student reads the feedback:
+the release page itself shows names and pass or fail only. Exit status 0 means that grading ran; anything else is a fault of
+the set-up.
 
 The course must be installed in the runner's image, or set COURSE to its `course` command. A Classroom 50 bundle can be
 read by everybody, so hidden checks do not belong beside this file.
