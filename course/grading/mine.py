@@ -161,7 +161,7 @@ def _to_uint8(images: Tensor) -> Tensor:
 
 def my_schedule(config: Any, parts: Parts) -> NoiseSchedule:
     """The model's noise schedule, with the student's betas and running products."""
-    schedule = NoiseSchedule.from_config(config)
+    schedule = NoiseSchedule.from_config(as_in_the_pipeline(config))
     betas, table = schedule.betas, schedule.alphas_cumprod
     make_betas = parts.get("ch03.scaled_linear_betas") if config.get("beta_schedule") == "scaled_linear" else None
     if make_betas:
