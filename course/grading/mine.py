@@ -29,7 +29,15 @@ from course.prediction import as_eps
 from course.render import grid_shape, largest_difference, quiet_libraries, render_ours
 from course.samplers import SAMPLERS, Sampler, ddpm, fresh_noise, transfer, weighted
 from course.schedule import Level, NoiseSchedule
-from course.stable_diffusion import _home, _tensor, encode_prompts, guided_network, pick_sampler, picture_size
+from course.stable_diffusion import (
+    _home,
+    _tensor,
+    as_in_the_pipeline,
+    encode_prompts,
+    guided_network,
+    pick_sampler,
+    picture_size,
+)
 
 # The task that paints whole trajectories, and the one that makes a single step of them.
 WHOLE = {"ddim": "ch06.ddim_sample", "euler": "ch06.ddim_sample", "pndm": "ch06.plms_sample", "heun": "ch06.heun_sample",
