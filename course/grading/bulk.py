@@ -20,7 +20,7 @@ from typing import Any
 
 from course.grading.digest import task_digests
 from course.grading.grade import Grader
-from course.grading.manifest import CHECKS, EXERCISES, Task
+from course.grading.manifest import CHECKS, Task, stub_files, wanted_files
 from course.grading.sandbox import Isolation, SandboxError, isolation, require, self_test
 from course.grading.submission import Submission, read_submission, shown, submission_name
 from course.grading.writers import SUFFIX, class_csv, save, validate, write
@@ -173,21 +173,13 @@ def _finished(report: dict[str, Any], digests: dict[str, str]) -> dict[str, Any]
 def _digest_of(task: Task, submission: Submission, digest: str) -> str:
     """The digest of a task's verdict on one submission: `digest` and the files of its chapter."""
     names = [f"{task.chapter}.py", f"{task.chapter}.md"]
+    source = submission.files.get(names[0], b"")          # what it may import counts, too
+    names += sorted(n for n in submission.files if n.endswith(".py") and n not in names and n[:-3].encode() in source)
     if not any(n in submission.files or n in submission.problems for n in names):
         digest = f"{task.points:g}"          # nothing to check: no check can change that
     parts = [digest, *(hashlib.sha256(submission.files[n]).hexdigest() if n in submission.files else "" for n in names),
              *(f"{submission.problems.get(n)} {submission.near.get(n)}" for n in names)]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
-
-
-def wanted_files(tasks: dict[str, Task]) -> set[str]:
-    """The names of all files that a student may hand in."""
-    return {f"{task.chapter}{suffix}" for task in tasks.values() for suffix in (".py", ".md")}
-
-
-def stub_files(tasks: dict[str, Task]) -> dict[str, bytes]:
-    """These files as they are handed out, where they are known."""
-    return {name: path.read_bytes() for name in sorted(wanted_files(tasks)) if (path := EXERCISES / name).is_file()}
 
 
 def _valid(report: dict[str, Any] | None, digests: dict[str, str], seed: int | None) -> dict[str, Any] | None:

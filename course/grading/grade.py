@@ -23,12 +23,12 @@ import torch
 import course
 from course.grading import rules
 from course.grading.confine import limit_memory
-from course.grading.errors import CheckFailed, NotAttempted, StudentRaised
+from course.grading.errors import CheckFailed, NotAttempted
 from course.grading.judging import Judging, WrittenAnswer
 from course.grading.manifest import CHECKS, Task, load_tasks
 from course.grading.run import Result, checks_digest, load_checks, run_task
 from course.grading.sandbox import Isolation, Worker, WorkerLost, Zygote, isolation
-from course.grading.student import PASSED_MESSAGE, Student
+from course.grading.student import PASSED_MESSAGE, Student, not_imported, raise_as_said
 from course.grading.submission import Submission
 from course.grading.values import NotData, decode, encode, plain
 
@@ -90,12 +90,11 @@ class Session:
         if file in self._broken:
             raise self._broken[file]
         try:
-            reply, _ = self._run(f"importing {file}", {"op": "load", "file": file}, [self.submission.files[file]], None)
+            sources = {} if self._loaded else {n: s for n, s in self.submission.files.items() if n.endswith(".py")}
+            header = {"op": "load", "file": file, "files": [[name, len(source)] for name, source in sources.items()]}
+            reply, _ = self._run(f"importing {file}", header, list(sources.values()), None)
             if "error" in reply:
-                error = _claims(reply["error"])
-                graded_by = f" (this is Python {platform.python_version()})" if error["names"][0] == "SyntaxError" else ""
-                raise CheckFailed(error["kind"] if error["kind"] in ("forbidden", "memory") else "import_error",
-                                  f"{file} cannot be imported: {error['names'][0]}: {error['text']}{graded_by}{_line(error)}")
+                raise not_imported(_claims(reply["error"]), file)
         except CheckFailed as failed:
             if self.fresh:
                 self._broken[file] = failed          # do not hang or crash once more for every task of this file
@@ -114,7 +113,7 @@ class Session:
             request["wrt"] = wrt
         reply, data = self._run(name, request, buffers, callables)
         if "error" in reply:
-            _raise(_claims(reply["error"]), file, name)
+            raise_as_said(_claims(reply["error"]), file, name)
         try:
             value = decode(reply.get("tree"), data)
         except (NotData, ValueError, RuntimeError, TypeError, RecursionError) as error:
@@ -201,26 +200,6 @@ def _claims(error: Any) -> dict[str, Any]:
     return {"kind": plain(error.get("kind", "exception"), 30), "names": names or ["Exception"],
             "text": plain(error.get("text", "")), "line": line if type(line) is int else 0,
             "code": plain(error.get("code", ""), 120)}
-
-
-def _line(error: dict[str, Any]) -> str:
-    return f", line {error['line']}: `{error['code']}`" if error["line"] else ""
-
-
-def _raise(error: dict[str, Any], file: str, name: str) -> None:
-    kind = error["kind"]
-    if kind == "stub":
-        raise NotAttempted(f"{name} in {file} is still the stub")
-    if kind == "missing":
-        raise NotAttempted(f"{file} has no function {name}; keep the names of the stubs")
-    if kind == "not a function":
-        raise CheckFailed("wrong_type", f"{name} in {file} is not a function")
-    if kind == "forbidden":
-        raise CheckFailed("forbidden", f"{name}: {error['text']}{_line(error)}")
-    if kind == "memory":
-        raise CheckFailed("memory", f"{name} needs more memory than it may have: {error['text']}{_line(error)}")
-    raise StudentRaised(f"{name} raised {error['names'][0]}: {error['text']}{_line(error)}", tuple(error["names"]),
-                        error["text"])
 
 
 class IsolatedStudent(Student):

@@ -28,6 +28,7 @@ import course
 REPOSITORY = Path(course.__file__).resolve().parent.parent
 CHECKS = REPOSITORY / "tests" / "exercises"
 EXERCISES = REPOSITORY / "exercises"
+HELPERS = "helpers.py"
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,16 @@ class Task:
     memory: int = 1024
     minutes: int = 0
     extra: bool = False
+
+
+def wanted_files(tasks: dict[str, Task]) -> set[str]:
+    """The names of all files that a student may hand in: the exercises, and the one file of helpers they may share."""
+    return {f"{task.chapter}{suffix}" for task in tasks.values() for suffix in (".py", ".md")} | {HELPERS}
+
+
+def stub_files(tasks: dict[str, Task]) -> dict[str, bytes]:
+    """These files as they are handed out, where they are known."""
+    return {name: path.read_bytes() for name in sorted(wanted_files(tasks)) if (path := EXERCISES / name).is_file()}
 
 
 def load_tasks(folder: Path | str = CHECKS) -> dict[str, Task]:

@@ -23,7 +23,7 @@ from torch import Tensor
 from course.components import Components, load_components, setting, vae_factor
 from course.grading.manifest import EXERCISES, Task, load_tasks
 from course.grading.progress import run
-from course.grading.student import load
+from course.grading.student import handed_in_at
 from course.pictures import captioned, image_grid, save_picture
 from course.prediction import as_eps
 from course.render import grid_shape, largest_difference, quiet_libraries, render_ours
@@ -80,7 +80,7 @@ class Parts:
         """The function, with what goes wrong inside it said as the student's own error."""
         path = self.folder / f"{self.tasks[task].chapter}.py"
         name = task.split(".")[1]
-        function = getattr(load(path), name)
+        function = getattr(handed_in_at(self.folder).module(path.name), name)
 
         @functools.wraps(function)
         def call(*args: Any, **kwargs: Any) -> Any:

@@ -23,12 +23,15 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from course.grading.apart import Lost, apart, in_a_child, no_writing
+from course.grading.confine import limit_memory
 from course.grading.errors import CheckFailed
 from course.grading.manifest import CHECKS, EXERCISES, REPOSITORY, Task, load_tasks
-from course.grading.run import Result, load_checks, run_task
+from course.grading.run import Check, Result, load_checks, run_task
 
 HINTS_SHOWN = REPOSITORY / ".cache" / "hints.json"      # {"ch03.add_noise": 2}: how many rungs of a ladder were shown
 STYLES = {"passed": "green", "failed": "red", "not_attempted": "dim"}
+PRINTED = 20          # lines of a task's own output that are shown
 WORDS = {"passed": "passed", "failed": "FAILED", "not_attempted": "not attempted"}
 
 
@@ -53,17 +56,49 @@ def select(names: Sequence[str], tasks: dict[str, Task]) -> list[str]:
     return list(chosen) if names else list(tasks)
 
 
-def run(names: Sequence[str], folder: Path = EXERCISES, seed: int = 0, checks: Path = CHECKS) -> dict[str, Result]:
-    """The verdicts on the tasks with these ids, for the files in `folder`. A check that takes too long is cut off."""
+def run(names: Sequence[str], folder: Path = EXERCISES, seed: int = 0, checks: Path = CHECKS,
+        printed: dict[str, str] | None = None) -> dict[str, Result]:
+    """The verdicts on the tasks with these ids, for the files in `folder`; each task runs in a process of its own where there
+    are any. `printed` is filled with what the code of each task printed.
+    """
+    tasks, found = load_tasks(checks), load_checks(checks)
+    if any(_written(tasks[name], folder) for name in names):
+        import course.equations  # noqa: F401  (once, and not in every child)
+    results = {}
+    for name in names:
+        results[name], output = run_apart(tasks[name], found.get(name, []), folder, seed)
+        if printed is not None and output.strip():
+            printed[name] = output
+    return results
+
+
+def run_apart(task: Task, checks: Sequence[Check], folder: Path, seed: int) -> tuple[Result, str]:
+    """The verdict on one task, and what its code printed."""
     from course.grading.student import DirectStudent
 
-    tasks, found = load_tasks(checks), load_checks(checks)
-    with _time_limit() as limit:
-        def student(task: Task, check: str) -> DirectStudent:
+    def work() -> dict[str, Any]:
+        if in_a_child() and not _written(task, folder):
+            limit_memory(task.memory << 20)
+            no_writing()
+        with contextlib.nullcontext(lambda seconds: None) if in_a_child() else _time_limit() as limit:
             limit(task.timeout)
-            return DirectStudent(task, check, seed, folder)
+            return run_task(task, checks, lambda task, check: DirectStudent(task, check, seed, folder)).as_dict()
 
-        return {name: run_task(tasks[name], found.get(name, []), student) for name in names}
+    try:
+        result, output = apart(work, task.timeout + GRACE)
+        return Result(**result), output
+    except Lost as lost:
+        words = str(lost).replace(f"{task.timeout + GRACE:g} seconds", f"{task.timeout:g} seconds")
+        return Result(task.id, 0.0, float(task.points), "failed", lost.cause, words, extra=task.extra), ""
+
+
+GRACE = 3.0          # seconds for the checks themselves, beside the time that a task has
+
+
+def _written(task: Task, folder: Path) -> bool:
+    """Whether a task is answered in words, and something is written there."""
+    path = folder / f"{task.chapter}.md"
+    return path.exists() and f"{task.id}\n" in path.read_text(encoding="utf-8", errors="replace")
 
 
 @contextlib.contextmanager
@@ -102,20 +137,34 @@ def check(names: Sequence[str], folder: Path = EXERCISES, console: Console | Non
     console = console or Console()
     tasks = load_tasks()
     chosen = select(names, tasks)
-    with console.status("Running the checks ...") if console.is_terminal else contextlib.nullcontext():
-        results = run(chosen, folder, seed)
-    show(console, tasks, results, by_chapter=not names)
+    printed: dict[str, str] = {}
+    if console.is_terminal:
+        console.print("[dim]Running the checks ...[/dim]")
+    results = run(chosen, folder, seed, printed=printed)
+    show(console, tasks, results, by_chapter=not names, printed=printed if names else {})
     return int(any(result.status == "failed" for result in results.values()))
 
 
-def show(console: Console, tasks: dict[str, Task], results: dict[str, Result], by_chapter: bool = False) -> None:
+def show(console: Console, tasks: dict[str, Task], results: dict[str, Result], by_chapter: bool = False,
+         printed: dict[str, str] | None = None) -> None:
     """The table, then the feedback of what failed, then the total and what to do next."""
     console.print(_chapter_table(tasks, results) if by_chapter else _task_table(tasks, results))
+    for name, output in (printed or {}).items():
+        lines = output.rstrip().splitlines()
+        console.print(f"[dim]{name} printed:[/dim]")
+        more = [f"... and {len(lines) - PRINTED} lines more"] if len(lines) > PRINTED else []
+        console.print(Padding(Text("\n".join([*lines[:PRINTED], *more])), (0, 0, 1, 4)))
+    said: set[str] = set()
     for result in results.values():
-        if result.status == "failed":
+        if result.status == "failed" and not (result.cause == "import_error" and result.feedback in said):
+            others = [r.id for r in results.values() if r.feedback == result.feedback and r.id != result.id] \
+                if result.cause == "import_error" else []
+            said.add(result.feedback)
             console.print(f"[red]{result.id}[/red] [bold]{escape(tasks[result.id].title)}[/bold] "
-                          f"({escape((result.cause or '').replace('_', ' '))})")
+                          f"({escape((result.cause or '').replace('_', ' '))}{', and so ' + ', '.join(others) if others else ''})")
             console.print(Padding(Text(result.feedback), (0, 0, 1, 4)))
+        elif result.status == "not_attempted" and "has no function" in result.feedback:
+            console.print(Padding(Text(f"{result.id}: {result.feedback}"), (0, 0, 0, 0)))
     score, most = total(results.values())
     done = sum(r.status == "passed" for r in results.values())
     console.print(f"[bold]{score:g} of {most:g} points[/bold], {done} of {len(results)} tasks  {bar(score, most)}")
@@ -151,9 +200,8 @@ def next_task(tasks: dict[str, Task], results: dict[str, Result]) -> Task | None
 
 
 def _file(task: Task) -> str:
-    path = EXERCISES / f"{task.chapter}.py"
-    name = task.id.split(".")[1]
-    return path.name if path.exists() and f"def {name}(" in path.read_text(encoding="utf-8") else f"{task.chapter}.md"
+    path = EXERCISES / f"{task.chapter}.md"          # the block of a written answer is asked for; a function may be renamed
+    return path.name if path.exists() and f"{task.id}\n" in path.read_text(encoding="utf-8", errors="replace") else f"{task.chapter}.py"
 
 
 def _chapter_table(tasks: dict[str, Task], results: dict[str, Result]) -> Table:

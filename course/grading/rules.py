@@ -1,21 +1,31 @@
 """What a student's code finds and leaves behind, in one place for every runner: pytest, `course check` and `course grade`.
 
-    copied(value)      arguments as the student gets them: writing into them reaches nobody else
-    snapshot(value)    everything about them that could be changed, to compare before and after
-    settings()         the process's own state (torch's defaults, random numbers, streams); `restored` puts it back
+    copied(value)         arguments as the student gets them: writing into them reaches nobody else
+    snapshot(value)       everything about them that could be changed, to compare before and after
+    settings()            the process's own state (torch's defaults, random numbers, streams); `restored` puts it back
+    guarded_builtins(...) what may be imported, and what happens to the rest; ROWS says it in words
+    student_code()        round everything of a student's that runs
+    explained(error)      what it raised, as data
+
+It is advice for the honest, the same in every runner; what confines the dishonest is the kernel (course/grading/confine.py).
 
 The confined worker loads this file by path, so it imports nothing of the course.
 """
 
 from __future__ import annotations
 
+import builtins
+import contextlib
 import gc
+import io
+import linecache
 import os
 import random
 import sys
+import threading
 import types
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -208,3 +218,330 @@ def restored(saved: list) -> list[str]:
         _MODES[1]()
     _set_random(saved[-2])
     return words
+
+
+# ------------------------------------------------------------------------------------------- what may be imported and done
+
+# Standard library whose very purpose is other processes, the network, the screen or the interpreter itself.
+_CLOSED = frozenset({
+    "subprocess", "multiprocessing", "socket", "socketserver", "ssl", "select", "selectors", "asyncio", "http",
+    "urllib", "ftplib", "smtplib", "poplib", "imaplib", "telnetlib", "xmlrpc", "webbrowser", "tkinter", "turtle",
+    "curses", "ctypes", "pty", "tty", "termios", "fcntl", "resource", "signal", "posix", "pdb", "bdb", "code",
+    "codeop", "cmd", "cgi", "cgitb", "mmap", "shelve", "dbm", "sqlite3", "syslog", "crypt", "ensurepip", "venv",
+    "zipapp", "readline", "rlcompleter", "faulthandler", "antigravity", "this", "idlelib", "lib2to3", "pydoc",
+    "distutils", "nt", "winreg", "winsound", "msvcrt"})
+LIBRARIES = ("torch", "numpy", "scipy", "einops", "sympy", "mpmath", "typing_extensions")
+IGNORED = ("matplotlib", "tqdm", "seaborn", "IPython", "plotly", "wandb", "tensorboard", "ipywidgets")
+HELPERS = "helpers.py"          # the one file of one's own beside the exercises that is handed in with them
+ROWS = (          # the table of exercises/README.md: what, and what happens
+    ("import the standard library (math, random, itertools, os, pathlib, logging, ...)", "works"),
+    (f"import {', '.join(LIBRARIES)}", "works"),
+    ("import another exercise (`from ch03_forward import add_noise`) or your own `helpers.py`", "works; the file must be handed in too"),
+    (f"import {', '.join(IGNORED)}, and plot or show progress with them", "does nothing while the checks run: nothing is drawn"),
+    ("set environment variables, torch's defaults, warnings, print options", "works until the file is imported or the call ends"),
+    ("print", "works, up to 1 MB"),
+    ("import anything else (diffusers, subprocess, socket, ...), or `course` itself", "the import does nothing; using it is refused"),
+    ("open, read or write files; start processes; use the network", "refused"),
+    ("input(), breakpoint(), exit() left in the code", "refused; breakpoint() works under pytest in a terminal"),
+    ("draw from the global random generators (torch.randn without generator, np.random.rand, random.random) inside a function", "refused"),
+    ("write into arguments, or change their requires_grad or .grad", "refused"),
+)
+
+
+class Forbidden(ImportError):
+    """A student's code used a module or a function that it may not use."""
+
+
+class ForbiddenFile(PermissionError):
+    """A student's code opened a file, started a process, or the like."""
+
+
+def refuse(what: str) -> Any:
+    if what.partition(".")[0] == "course":
+        raise Forbidden(f"{what} may not be used here: the course's own package holds the answers")
+    raise Forbidden(f"{what} may not be used here; exercises/README.md has the list of what may")
+
+
+def allowed(name: str) -> bool:
+    """Whether the module `name` is imported for real."""
+    top = name.partition(".")[0]
+    return top in LIBRARIES or (top in sys.stdlib_module_names and top not in _CLOSED)
+
+
+def _words(text: str) -> list[str]:
+    return [f"__{word}__" for word in text.split()]
+
+
+def _stand_in() -> type:
+    """A class of stand-ins for modules that are not there: importing one is no harm to other tasks, using one is refused."""
+    def use(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return refuse(object.__getattribute__(self, "_name"))
+
+    def attribute(self: Any, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return StandIn(f"{object.__getattribute__(self, '_name')}.{name}")
+
+    names = _words("call getitem setitem delitem iter next bool len contains eq ne lt le gt ge enter exit add radd sub rsub mul rmul "
+                   "truediv rtruediv floordiv mod pow neg matmul rmatmul int float index mro_entries array or ror and str format fspath")
+    methods: dict[str, Any] = dict.fromkeys(names, use)
+    methods |= {"__getattr__": attribute, "__hash__": use, "__init__": lambda self, name: self.__dict__.update(_name=name)}
+    return type("StandIn", (), methods)
+
+
+StandIn: Any = _stand_in()
+
+
+class Ignored:
+    """A stand-in for a library that draws or shows progress: whatever is asked of it, it does nothing.
+
+    tqdm(x) is x to walk along, subplots() is a pair.
+    """
+
+    def __init__(self, name: str, items: Any = ()) -> None:
+        self.__dict__.update(_name=name, _items=items)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return Ignored(f"{self._name}.{name}")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        last = self._name.rpartition(".")[2]
+        if last == "subplots":
+            return Ignored("figure"), Ignored("axes")
+        if last in ("tqdm", "tqdm_notebook", "trange", "track"):
+            return Ignored(last, range(*args) if last == "trange" else args[0] if args else kwargs.get("iterable", ()))
+        return Ignored(f"{self._name}()")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        pass
+
+    def __getitem__(self, key: Any) -> Any:
+        return self
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        pass
+
+    def __iter__(self) -> Any:
+        return iter(self._items)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        pass
+
+
+def guarded_builtins(sibling: Callable[[str], Any]) -> dict[str, Any]:
+    """The builtins that a student's file sees. `sibling("ch03_forward.py")` is the module of a file beside it, or None."""
+    real = builtins.__import__
+
+    def guarded(name: str, globals: Any = None, locals: Any = None, fromlist: Any = (), level: int = 0) -> Any:
+        top = name.partition(".")[0]
+        if level == 0 and allowed(name):
+            return real(name, globals, locals, fromlist, level)
+        if level or top == "exercises":          # from . import x, from .x import y, from exercises import x, from exercises.x import y
+            inner = name.partition(".")[2] if top == "exercises" else name
+            if not inner and fromlist:
+                return types.SimpleNamespace(**{item: beside(item, True) for item in fromlist})
+            module = beside(inner, True)
+            return module if fromlist else types.SimpleNamespace(**{inner: module})
+        if (module := beside(name, False)) is not None:
+            return module
+        if top in IGNORED:
+            return Ignored(name if fromlist else top)
+        if fromlist and "*" in fromlist:
+            refuse(f"from {name} import *")
+        return StandIn(name if fromlist else top)
+
+    def beside(name: str, must: bool) -> Any:
+        module = sibling(f"{name}.py") if name.isidentifier() else None
+        if module is None and must:
+            raise ModuleNotFoundError(f"there is no {name or 'such'}.py among the files handed in: the exercise files, and "
+                                      f"{HELPERS} for what they share")
+        return module
+
+    def refused(name: str) -> Callable:
+        return lambda *args, **kwargs: refuse(f"{name}()")
+
+    def leave(code: Any = None) -> None:
+        raise SystemExit(code)
+
+    out = {name: refused(name) for name in ("open", "input", "breakpoint", "help")}
+    return dict(vars(builtins), __import__=guarded, exit=leave, quit=leave, **out)
+
+
+# ------------------------------------------------------------------------------------ while a student's code runs
+
+_running = threading.local()
+_READABLE = tuple(os.path.realpath(path) + os.sep for path in {sys.prefix, sys.base_prefix, os.path.dirname(os.path.dirname(np.__file__))})
+_EVENTS = ("os.", "shutil.", "subprocess.", "socket.", "tempfile.", "glob.", "urllib.", "ctypes.dlopen", "pty.", "webbrowser.", "syslog.",
+           "ftplib.", "http.", "smtplib.", "sqlite3.", "signal.pthread_kill")
+_HARMLESS = ("os.putenv", "os.unsetenv", "os.listdir", "os.scandir", "os.walk", "os.fwalk", "os.add_dll_directory")
+
+
+def _audit(event: str, args: tuple) -> None:
+    """Python tells this hook what is about to be done; while a student's code runs, some of it is not."""
+    if getattr(_running, "depth", 0) <= 0:
+        return
+    if event == "open":
+        path, mode, flags = (*args, None, 0)[:3]
+        if type(path) is int or path == os.devnull:
+            return
+        writes = (isinstance(mode, str) and set(mode) & set("wax+")) or (isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR))
+        with _quiet():
+            where = os.path.realpath(os.fsdecode(path))
+        if writes or not where.startswith(_READABLE):
+            raise ForbiddenFile(f"opening the file {os.path.basename(where)} is not possible here: everything arrives as an argument")
+    elif event in ("os.listdir", "os.scandir"):
+        with _quiet():
+            where = os.path.realpath(os.fsdecode(args[0])) if args and args[0] is not None and type(args[0]) is not int else os.getcwd()
+        if not (where + os.sep).startswith(_READABLE):
+            raise ForbiddenFile(f"listing the folder {os.path.basename(where)} is not possible here")
+    elif event.startswith(_EVENTS) and event not in _HARMLESS:
+        raise ForbiddenFile(f"{event} is not possible here: no files, no processes, no network")
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    depth, _running.depth = _running.depth, 0
+    try:
+        yield
+    finally:
+        _running.depth = depth
+
+
+class TooMuchOutput(OSError):
+    """A student's code printed more than OUTPUT characters."""
+
+
+OUTPUT = 1 << 20
+
+
+class _Counting(io.TextIOBase):
+    """A stream that passes on what is written, up to OUTPUT characters."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream, self._left = stream, OUTPUT
+
+    def write(self, text: str) -> int:
+        self._left -= len(text)
+        if self._left < 0:
+            raise TooMuchOutput(f"printed more than {OUTPUT >> 20} MB; is a print in a loop that was left in?")
+        return self._stream.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def flush(self) -> None:
+        with contextlib.suppress(Exception):
+            self._stream.flush()
+
+
+_hooked = False
+
+
+@contextlib.contextmanager
+def student_code() -> Iterator[list[str]]:
+    """Round everything that runs of a student's: files and processes are refused, output is counted, and the process's state is
+    put back. The list is filled with what had been changed, in words, when it ends."""
+    global _hooked
+    if not _hooked:
+        sys.addaudithook(_audit)
+        _hooked = True
+    words: list[str] = []
+    saved = settings()
+    sys.stdout, sys.stderr = _Counting(sys.stdout), _Counting(sys.stderr)          # type: ignore[assignment]
+    _running.depth = getattr(_running, "depth", 0) + 1
+    try:
+        yield words
+    finally:
+        _running.depth -= 1
+        streams = sys.stdout, sys.stderr
+        words += restored(saved)
+        if all(isinstance(stream, _Counting) for stream in streams):          # ours, and nobody else's
+            words.remove("Python's streams")
+
+
+@contextlib.contextmanager
+def grader_code() -> Iterator[None]:
+    """Inside `student_code`, round a function that a check passed in: it is ours, and may do what it likes."""
+    depth, _running.depth = getattr(_running, "depth", 0), 0
+    try:
+        yield
+    finally:
+        _running.depth = depth
+
+
+def explained(error: BaseException, file: str, lines: Sequence[str]) -> dict[str, Any]:
+    """What a student's code raised, as data: kind (stub, forbidden, memory, exception), names of its class and bases, text, and
+    the last line of `file` (whose source is `lines`) that it passed."""
+    try:
+        kind = "exception"
+        names = [str(c.__name__)[:80] for c in type(error).__mro__[:12] if c is not object]
+        text = "called exit()" if isinstance(error, SystemExit) else str(error)[:4000]
+        lowered = text.lower()
+        if isinstance(error, NotImplementedError):
+            kind = "stub"
+        elif isinstance(error, (Forbidden, ForbiddenFile)):
+            kind = "forbidden"
+        elif isinstance(error, PermissionError) or (isinstance(error, RuntimeError)
+                                                    and ("permission denied" in lowered or "not permitted" in lowered)):
+            kind, text = "forbidden", f"the machine refused it ({text})"
+        elif isinstance(error, MemoryError) or (isinstance(error, RuntimeError)
+                                                and ("allocate memory" in lowered or "not enough memory" in lowered)):
+            kind = "memory"
+        line, trace = 0, error.__traceback__
+        if isinstance(error, SyntaxError) and error.filename == file:
+            line, text = error.lineno or 0, str(error.msg)
+            if (sys.version_info[:2] < (3, 14) and "f-string" in text) or text == "invalid syntax":
+                text += f" (read by Python {sys.version_info[0]}.{sys.version_info[1]})"
+        while trace is not None:
+            if trace.tb_frame.f_code.co_filename == file:
+                line = trace.tb_lineno
+            trace = trace.tb_next
+        code = lines[line - 1].strip() if 0 < line <= len(lines) else ""
+        return {"kind": kind, "names": names, "text": text, "line": line, "code": code[:200]}
+    except BaseException:
+        return {"kind": "exception", "names": ["Exception"], "text": "(no readable text)", "line": 0, "code": ""}
+
+
+class Files:
+    """The Python files of one submission by name, imported when they are asked for, by a check or by each other.
+
+    `sources` are their contents; `label(name)` is what tracebacks call a file.
+    """
+
+    def __init__(self, sources: Mapping[str, bytes], label: Callable[[str], str] = str) -> None:
+        self._sources, self._label = sources, label
+        self._modules: dict[str, types.ModuleType] = {}
+
+    def lines(self, name: str) -> list[str]:
+        return self._sources[name].decode("utf-8-sig", "replace").splitlines()
+
+    def module(self, name: str) -> types.ModuleType | None:
+        """The module of the file `name`, None if there is no such file. Raises whatever its code raises."""
+        if name in self._modules or name not in self._sources:
+            return self._modules.get(name)
+        source, file = self._sources[name], self._label(name)
+        linecache.cache[file] = (len(source), None, source.decode("utf-8-sig", "replace").splitlines(True), file)
+        module = types.ModuleType(f"exercises_{name.removesuffix('.py')}")
+        module.__dict__.update(__file__=file, __builtins__=guarded_builtins(self.module))
+        try:
+            code = compile(source, file, "exec", dont_inherit=True)
+        except (MemoryError, RecursionError):          # how the parser calls what is nested too deeply
+            raise SyntaxError("nested too deeply to be read") from None
+        self._modules[name] = sys.modules[module.__name__] = module
+        try:
+            exec(code, module.__dict__)
+        except BaseException:
+            del self._modules[name]
+            raise
+        return module

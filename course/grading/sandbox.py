@@ -35,8 +35,8 @@ HERE = Path(__file__).resolve().parent
 MAX_HEADER = 4 << 20          # above what values.encode writes at its limits
 MAX_REPLY = 64 << 20
 MAX_CALLBACKS = 5000
-# torch with its parts, what it needs for torch.func and optimisers, and two packages that exercises may use
-PACKAGES = ("torch", "torchgen", "functorch", "numpy", "typing_extensions", "sympy", "mpmath", "einops")
+# torch with its parts, what it needs for torch.func and optimisers, and the packages that exercises may use (rules.LIBRARIES)
+PACKAGES = ("torch", "torchgen", "functorch", "numpy", "scipy", "typing_extensions", "sympy", "mpmath", "einops")
 OUTPUT = 1 << 20          # bytes a student's code may print
 
 
@@ -399,11 +399,12 @@ class Worker:
 # ---------------------------------------------------------------- the self-test
 
 _HONEST = b"import torch\ndef f(x): return torch.cumprod(1 - x, 0)\n"
+_UNGUARDED = "import sys\ndef f(x):\n    sys.modules['_rules']._running.depth = -99\n"          # the kernel is asked, not our advice
 _CANARIES = {          # each returns True if it gets what it must not get
-    "file reads": "import sys\ndef f(x):\n    sys.modules['_io'].FileIO({file!r}).read(1)\n    return True\n",
-    "network": "import sys\ndef f(x):\n    sys.modules['_socket'].socket(2, 2)\n    return True\n",
-    "processes": "import sys\ndef f(x):\n    o = sys.modules['posix']\n    if not o.fork(): o._exit(0)\n    return True\n",
-    "kernel surface": "import sys\ndef f(x):\n    c = sys.modules['ctypes']\n    p = c.CDLL(None).prctl\n"
+    "file reads": _UNGUARDED + "    sys.modules['_io'].FileIO({file!r}).read(1)\n    return True\n",
+    "network": _UNGUARDED + "    sys.modules['_socket'].socket(2, 2)\n    return True\n",
+    "processes": _UNGUARDED + "    o = sys.modules['posix']\n    if not o.fork(): o._exit(0)\n    return True\n",
+    "kernel surface": _UNGUARDED + "    c = sys.modules['ctypes']\n    p = c.CDLL(None).prctl\n"
                       "    return p(1, 0, 0, 0, 0) == 0\n",
     "memory": "def f(x):\n    return len(bytearray(1 << 30)) > 0\n",
 }
@@ -419,7 +420,7 @@ def self_test(zygote: Zygote) -> None:
     def call(source: bytes, seconds: float) -> Any:
         worker = zygote.spawn(memory=256)
         try:
-            for header, data in (({"op": "load", "file": "f.py"}, [source]),
+            for header, data in (({"op": "load", "file": "f.py", "files": [["f.py", len(source)]]}, [source]),
                                  ({"op": "call", "file": "f.py", "name": "f", "tree": tree}, buffers)):
                 reply, got = worker.ask(header, data, seconds)
                 if "error" in reply:

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
-import importlib.util
-import linecache
 import math
-import sys
-import traceback
+import os
+import platform
 import types
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
 
 from course.grading import rules
 from course.grading.answers import read_answer
+from course.grading.apart import in_a_child
 from course.grading.errors import CheckFailed, NotAttempted, StudentRaised
-from course.grading.manifest import EXERCISES, Task
+from course.grading.manifest import EXERCISES, Task, load_tasks, stub_files, wanted_files
+from course.grading.submission import Submission, read_submission
 from course.grading.values import Opaque, decode, describe, encode, plain
 
 ENDS = (0.00466, 0.99915)          # alpha_bar of Stable Diffusion v1 at t = 999 and at t = 0
@@ -143,46 +144,78 @@ class DirectStudent(Student):
         self._folder = Path(folder)
 
     def _text(self, name: str) -> str | None:
-        path = self._folder / name
-        try:
-            return path.read_text(encoding="utf-8-sig")
-        except FileNotFoundError:
+        handed_in = handed_in_at(self._folder, self._task.chapter)
+        if name in handed_in.submission.problems:
+            raise CheckFailed("unreadable", f"{name} {handed_in.submission.problems[name]}")
+        data = handed_in.submission.files.get(name)
+        if data is None:
             return None
-        except (OSError, UnicodeDecodeError) as error:
-            raise CheckFailed("unreadable", f"{name} could not be read: {plain(error)}") from None
+        try:
+            return data.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            raise CheckFailed("unreadable", f"{name} is not UTF-8 text; save it as UTF-8") from None
 
     def _call(self, name: str, args: tuple, kwargs: dict, wrt: int | None = None) -> Any:
-        path = self._folder / f"{self._task.chapter}.py"
-        if not path.exists():
-            raise NotAttempted(f"there is no {path.name}")
-        function = load(path).__dict__.get(name)
+        file = f"{self._task.chapter}.py"
+        handed_in = handed_in_at(self._folder, self._task.chapter)
+        if file in handed_in.submission.problems:
+            raise CheckFailed("unreadable", f"{file} {handed_in.submission.problems[file]}")
+        if file not in handed_in.submission.files:
+            raise NotAttempted(handed_in.submission.lacks(file))
+        function = vars(handed_in.module(file)).get(name)
         if function is None:
-            raise NotAttempted(f"{path.name} has no function {name}; keep the names of the stubs")
-        if not callable(function):
-            raise CheckFailed("wrong_type", f"{name} in {path.name} is not a function")
+            raise_as_said({"kind": "missing"}, file, name)
+        if not callable(function) or isinstance(function, rules.StandIn):
+            raise_as_said({"kind": "not a function"}, file, name)
         args, kwargs = rules.copied((args, kwargs), _passed)          # what is written into them reaches no other task
         before = rules.snapshot([args, kwargs])
         given = args if wrt is None else rules.traced(args, wrt)
-        saved, random = rules.settings(), rules.random_state()
-        try:
-            result = function(*given, **kwargs)
-            gradient = rules.gradient(result, given[wrt]) if wrt is not None else None
-        except NotImplementedError:
-            raise NotAttempted(f"{name} in {path.name} is still the stub") from None
-        except CheckFailed:
-            raise          # a callable that a check passed in had something to say
-        except (Exception, SystemExit) as error:
-            names = tuple(c.__name__ for c in type(error).__mro__ if c is not object)
-            said = "called exit()" if isinstance(error, SystemExit) else plain(error)
-            raise StudentRaised(f"{name} raised {names[0]}: {said}{_where(error, path)}", names, said) from error
-        finally:
-            drawn = rules.random_state() != random
-            rules.restored(saved)
+        random = rules.random_state()
+        with rules.student_code():
+            try:
+                result = function(*given, **kwargs)
+                answer = _data(result if wrt is None else [result, rules.gradient(result, given[wrt])])
+            except CheckFailed:
+                raise          # a callable that a check passed in had something to say
+            except BaseException as error:
+                if isinstance(error, KeyboardInterrupt) and not in_a_child():
+                    raise
+                raise_as_said(handed_in.explained(error, file), file, name, error)
+            finally:
+                drawn = rules.random_state() != random
         if drawn:
             raise CheckFailed("forbidden", rules.RNG_MESSAGE.format(name=name))
         if what := rules.changed(before, rules.snapshot([args, kwargs])):
             raise CheckFailed("mutated_input", rules.changed_message(name, what))
-        return _data(result) if wrt is None else (_data(result), gradient)
+        return answer if wrt is None else tuple(answer)
+
+
+def not_imported(error: dict[str, Any], file: str) -> CheckFailed:
+    """What to say about a file whose import ended in `error`, as `rules.explained` says it."""
+    read_by = f" (this is Python {platform.python_version()})" if error["names"][0] == "SyntaxError" else ""
+    return CheckFailed(error["kind"] if error["kind"] in ("forbidden", "memory") else "import_error",
+                       f"{file} cannot be imported: {error['names'][0]}: {error['text']}{read_by}{_line(error)}")
+
+
+def raise_as_said(error: dict[str, Any], file: str, name: str, cause: BaseException | None = None) -> NoReturn:
+    """Raise what a call of the function `name` that ended in `error` means for a check."""
+    kind = error["kind"]
+    if kind == "stub":
+        raise NotAttempted(f"{name} in {file} is still the stub")
+    if kind == "missing":
+        raise NotAttempted(f"{file} has no function {name}; keep the names of the stubs")
+    if kind == "not a function":
+        raise CheckFailed("wrong_type", f"{name} in {file} is not a function")
+    if kind == "forbidden":
+        raise CheckFailed("forbidden", f"{name}: {error['text']}{_line(error)}") from cause
+    if kind == "memory":
+        raise CheckFailed("memory", f"{name} needs more memory than it may have: {error['text']}{_line(error)}") from cause
+    raise StudentRaised(f"{name} raised {error['names'][0]}: {error['text']}{_line(error)}", tuple(error["names"]),
+                        error["text"]) from cause
+
+
+def _line(error: dict[str, Any]) -> str:
+    return f", line {error['line']}: `{error['code']}`" if error["line"] else ""
 
 
 def _passed(function: Any) -> Any:
@@ -193,7 +226,8 @@ def _passed(function: Any) -> Any:
     def call(*args: Any, **kwargs: Any) -> Any:
         args, kwargs = _data(args), _data(kwargs)
         try:
-            return _data(function(*args, **kwargs))
+            with rules.grader_code():
+                return _data(function(*args, **kwargs))
         except CheckFailed:
             raise
         except Exception as error:
@@ -204,49 +238,56 @@ def _passed(function: Any) -> Any:
 PASSED_MESSAGE = "the function that was passed in raised {kind}: {said}"
 
 
-_modules: dict[Path, tuple[tuple, ModuleType | CheckFailed]] = {}
+class HandedIn:
+    """The files in a student's folder, found by the rule by which a submission's are, and their modules."""
+
+    def __init__(self, folder: Path, wanted: frozenset[str]) -> None:
+        self.submission = read_submission(folder, wanted, stubs=_stubs()) if folder.is_dir() else Submission(folder.name, {})
+        self.paths = {name: str(folder / (self.submission.paths.get(name) or name)) for name in self.submission.files}
+        self._files = rules.Files(self.submission.files, lambda name: self.paths.get(name, name))
+        self._broken: dict[str, CheckFailed] = {}
+
+    def module(self, file: str) -> ModuleType:
+        if file not in self._broken:
+            with rules.student_code():
+                try:
+                    module = self._files.module(file)
+                    assert module is not None
+                    return module
+                except BaseException as error:
+                    if isinstance(error, KeyboardInterrupt) and not in_a_child():
+                        raise
+                    self._broken[file] = not_imported(self.explained(error, file), file)
+                    self._broken[file].__cause__ = error
+        failed = self._broken[file]
+        raise CheckFailed(failed.cause, str(failed)) from failed.__cause__
+
+    def explained(self, error: BaseException, file: str) -> dict[str, Any]:
+        said = rules.explained(error, self.paths[file], self._files.lines(file))
+        return dict(said, text=plain(said["text"]), code=plain(said["code"], 120))
 
 
-def load(path: Path) -> ModuleType:
-    """The student's file as a module, read anew when the file has changed."""
-    stat = path.stat()
-    stamp = (stat.st_mtime_ns, stat.st_size)
-    if path not in _modules or _modules[path][0] != stamp:
-        linecache.checkcache(str(path))
-        _modules[path] = (stamp, _load(path))
-    module = _modules[path][1]
-    if isinstance(module, CheckFailed):
-        raise CheckFailed(module.cause, str(module)) from module.__cause__
-    return module
+_handed_in: dict[Path, tuple[tuple, HandedIn]] = {}
 
 
-def _load(path: Path) -> ModuleType | CheckFailed:
-    name = f"exercises_{path.stem}"
-    module = ModuleType(name)
-    module.__file__ = str(path)
-    sys.modules[name] = module
-    saved = rules.settings()
-    try:
-        spec = importlib.util.spec_from_file_location(name, path)
-        assert spec is not None
-        assert spec.loader is not None
-        code = compile(path.read_bytes(), str(path), "exec")       # not the cached bytecode: saves within a second count
-        exec(code, module.__dict__)
-    except (Exception, SystemExit) as error:
-        line = f", line {error.lineno}" if isinstance(error, SyntaxError) else _where(error, path)
-        failed = CheckFailed("import_error", f"{path.name} cannot be imported: {type(error).__name__}: "
-                                             f"{plain(error)}{line}")
-        failed.__cause__ = error
-        return failed
-    finally:
-        rules.restored(saved)
-    return module
+def handed_in_at(folder: Path, *chapters: str) -> HandedIn:
+    """What is in the folder now; read anew when a file in it has changed."""
+    stamp = tuple(sorted((entry.name, entry.stat().st_mtime_ns, entry.stat().st_size) for entry in os.scandir(folder)
+                         )) if folder.is_dir() else ()
+    wanted = _wanted() | {f"{chapter}{suffix}" for chapter in chapters for suffix in (".py", ".md")}
+    if folder not in _handed_in or _handed_in[folder][0] != (stamp, wanted):
+        _handed_in[folder] = ((stamp, wanted), HandedIn(folder, wanted))
+    return _handed_in[folder][1]
 
 
-def _where(error: BaseException, path: Path) -> str:
-    """Where in the student's file an exception came from: ", line 12: `x = y + z`"."""
-    lines = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
-    return f", line {lines[-1].lineno}: `{plain(lines[-1].line, 120)}`" if lines else ""
+@functools.cache
+def _wanted() -> frozenset[str]:
+    return frozenset(wanted_files(load_tasks()))
+
+
+@functools.cache
+def _stubs() -> dict[str, bytes]:
+    return stub_files(load_tasks())
 
 
 def _data(value: Any) -> Any:

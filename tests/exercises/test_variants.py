@@ -11,6 +11,7 @@ import ast
 import re
 import shutil
 import tomllib
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from course.grading.answers import read_answers
 from course.grading.errors import CheckFailed
 from course.grading.manifest import load_tasks
 from course.grading.run import load_checks, run_task
-from course.grading.student import DirectStudent, load
+from course.grading.student import DirectStudent
 from course.grading.written import check_written, load_answers
 
 HERE = Path(__file__).parent
@@ -28,7 +29,7 @@ VARIANTS = HERE / "variants"
 EXERCISES = HERE.parent.parent / "exercises"
 TASKS = load_tasks(HERE)
 LEAST_MISTAKES = 5
-writeups = load(VARIANTS / "ch11_writeup.py")
+writeups = SourceFileLoader("writeups", str(VARIANTS / "ch11_writeup.py")).load_module()
 
 
 def verdict(task_id: str, folder: Path, seed: int = 0) -> str | None:
@@ -212,10 +213,10 @@ def grader():
 
 
 def graded(grader, folder: Path) -> dict[str, dict]:
-    from course.grading.bulk import wanted_files
+    from course.grading.manifest import wanted_files
     from course.grading.submission import read_submission
 
-    return {task["id"]: task for task in grader.grade(read_submission(folder, wanted_files(grader)))["tasks"]}
+    return {task["id"]: task for task in grader.grade(read_submission(folder, wanted_files(grader.tasks)))["tasks"]}
 
 
 @pytest.mark.slow

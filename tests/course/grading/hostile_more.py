@@ -312,7 +312,7 @@ module("empty_file", b"", "", neighbour=False)
 module("only_a_null", b"\0", "unreadable")
 module("imports_everything", "import os, sys, subprocess, socket, ctypes, threading, multiprocessing, pickle, course, diffusers, pytest\n" + HONEST.replace("1 - betas", "betas"),
        "wrong_value", neighbour=True)
-module("forbidden_at_import", "import os\nos.environ['X']\n" + HONEST, "forbidden")
+module("forbidden_at_import", "import socket\nsocket.socket()\n" + HONEST, "forbidden")
 module("memory_at_import", HONEST + "x = bytearray(1 << 40)\n", "memory")
 module("deletes_itself", HONEST.replace("1 - betas", "betas") + "import sys\nsys.modules.clear()\n", "wrong_value", "import_error", "exception", "crashed")
 module("main_guard", HONEST.replace("1 - betas", "betas") + "if __name__ == '__main__': raise SystemExit\n", "wrong_value", neighbour=True)

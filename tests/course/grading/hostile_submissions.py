@@ -21,6 +21,9 @@ def add_noise(x0, noise, alpha_bar_t):
 HONEST = "import torch\n" + A + N
 REAL = "import sys\nos = sys.modules['os']\n"          # around the polite refusal of `import os`
 
+# the polite refusals of course/grading/rules.py are switched off: it is the kernel that is attacked
+UNGUARDED = "import sys\nsys.modules['_rules']._running.depth = -99\n"
+
 
 @dataclass(frozen=True)
 class Attack:
@@ -40,13 +43,13 @@ def _indent(body: str) -> str:
 
 def attack(name: str, body: str, *causes: str, top: str = "") -> None:
     """`body` in place of alphas_cumprod, with `top` before everything."""
-    source = f"import torch\n{top}\ndef alphas_cumprod(betas):\n{_indent(body)}\n{N}"
+    source = f"import torch\n{UNGUARDED}{top}\ndef alphas_cumprod(betas):\n{_indent(body)}\n{N}"
     ATTACKS.append(Attack(name, source.encode(), causes))
 
 
 def noise_attack(name: str, body: str, *causes: str, top: str = "") -> None:
     """`body` in place of add_noise."""
-    source = f"import torch\n{top}\n{A}\ndef add_noise(x0, noise, alpha_bar_t):\n{_indent(body)}\n"
+    source = f"import torch\n{UNGUARDED}{top}\n{A}\ndef add_noise(x0, noise, alpha_bar_t):\n{_indent(body)}\n"
     ATTACKS.append(Attack(name, source.encode(), causes, "ch03.add_noise"))
 
 
@@ -60,7 +63,7 @@ RIGHT = "return torch.cumprod(1 - betas, 0)"
 # ---- leaving
 attack("exit_in_call", "raise SystemExit(0)", "exception")
 attack("sys_exit", "sys.exit(0)", "exception", top="import sys")
-attack("os_exit", "os._exit(0)", "forbidden", top="import os")
+attack("os_exit", "os._exit(0)", "crashed", top="import os")
 attack("os_exit_real", "os._exit(0)", "crashed", top=REAL)
 attack("keyboard_interrupt", "raise KeyboardInterrupt", "exception")
 attack("generator_exit", "raise GeneratorExit", "exception")
@@ -97,7 +100,7 @@ attack("deep_json", "h = b'[' * 100000\nos.write(4, len(h).to_bytes(4, 'little')
 attack("all_descriptors", "for fd in range(3, 64):\n    try: os.write(fd, b'PASSED')\n    except OSError: pass\nreturn betas",
        "crashed", "exception", "timeout", top=REAL)
 attack("close_pipes", "for fd in range(3, 64):\n    try: os.close(fd)\n    except OSError: pass\nreturn betas", "crashed", top=REAL)
-attack("atexit", "import sys\natexit.register(lambda: None)\nreturn betas", "forbidden", top="import atexit")
+attack("atexit", "import sys\natexit.register(lambda: None)\nreturn betas", "wrong_value", top="import atexit")
 attack("endless_callbacks", "f = sys._getframe(1)\nwhile True: pass", "timeout", top="import sys")
 attack("verdict_in_a_frame", "f = sys._getframe()\nwhile f:\n    for k, v in list(f.f_locals.items()):\n"
        "        if 'expected' in k and isinstance(v, torch.Tensor): return v\n    f = f.f_back\nreturn betas", "wrong_value",
@@ -151,7 +154,7 @@ attack("resize_the_argument", "betas.resize_(1)\nreturn betas", "mutated_input",
 attack("global_random", "torch.rand(3)\n" + RIGHT, "forbidden")
 attack("seed_global", "torch.manual_seed(0)\n" + RIGHT, "forbidden")
 attack("thread_changes_later", "x = torch.zeros_like(betas)\ndef late():\n    y = (1 - betas).cumprod(0)\n"
-       "    while True: x.copy_(y)\nthreading.Thread(target=late, daemon=True).start()\nreturn x", "forbidden",
+       "    while True: x.copy_(y)\nthreading.Thread(target=late, daemon=True).start()\nreturn x", "wrong_value", "passed",
        top="import threading")
 attack("real_thread_changes_later", "import _thread\nx = torch.zeros_like(betas)\ny = (1 - betas).cumprod(0)\ndef late():\n"
        "    sys.modules['time'].sleep(0.05)\n    x.copy_(y)\nsys.modules['_thread'].start_new_thread(late, ())\nreturn x",
@@ -176,7 +179,7 @@ attack("walk_gc", "gc = sys.modules['gc']\nfor o in gc.get_objects():\n    if ty
        "and not torch.equal(o, betas):\n        return o\nraise LookupError", "exception", "wrong_value", top="import sys")
 attack("write_tmp", "os.close(os.open('/tmp/stash', os.O_WRONLY | os.O_CREAT))\n" + RIGHT, "forbidden", top=REAL)
 attack("write_shm", "os.close(os.open('/dev/shm/stash', os.O_WRONLY | os.O_CREAT))\n" + RIGHT, "forbidden", top=REAL)
-attack("pickle", "pickle.loads(pickle.dumps(betas))\n" + RIGHT, "forbidden", top="import pickle")
+attack("pickle", "pickle.loads(pickle.dumps(betas))\n" + RIGHT, "passed", top="import pickle")
 attack("reduce_object", "class R:\n    def __reduce__(self): return (print, ('hi',))\nreturn R()", "wrong_type")
 
 # ---- time and resources
@@ -227,12 +230,12 @@ module("too_big", HONEST.encode() + b"# " + b"x" * (1 << 20), "unreadable")
 module("deep_parentheses", HONEST + "x = " + "(" * 5000 + ")" * 5000 + "\n", "import_error", "memory")
 module("million_lines", HONEST + "x = 1\n" * 30_000 + "def alphas_cumprod(betas): return betas\n", "wrong_value", neighbour=True)
 module("codec_trick", b"# coding: unicode_escape\nimport torch\\x0aimport os\\x0adef alphas_cumprod(betas):\\x0a    os._exit(0)\n"
-       + N.encode(), "forbidden", neighbour=True)
+       + N.encode(), "crashed", neighbour=True)
 module("module_getattr", "import torch\ndef __getattr__(name): return lambda *a: True\n" + N, "", neighbour=True)
 module("replaced_module", "import sys, torch\n" + A.replace("1 - ", "") + N + "class M: pass\nsys.modules[__name__] = M()\n", "wrong_value",
        neighbour=True)
 module("not_a_function", "import torch\nalphas_cumprod = 7\n" + N, "wrong_type", neighbour=True)
-module("star_import", "from os import *\n" + HONEST, "forbidden")
+module("star_import", "from requests import *\n" + HONEST, "forbidden")
 attack("closed_builtins", "sys.modules['builtins'].__dict__.clear()\nreturn betas", "exception", "crashed", "timeout",
        top="import sys")
 attack("replace_neighbour_then_fail", "global add_noise\nadd_noise = None\ntorch.Tensor.view = None\nreturn betas", "wrong_value",

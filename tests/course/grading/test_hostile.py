@@ -40,7 +40,7 @@ def judge(grader, tmp_path, attack):
     if "passed" in attack.causes and attacked["status"] == "passed":
         pass          # right, and only a nuisance for the task that comes after it
     else:
-        assert attacked["score"] == 0, attacked
+        assert attacked["score"] == 0 or "passed" in attack.causes, attacked
         assert (attacked["cause"] or "") in attack.causes, attacked
         assert attacked["status"] == ("failed" if attacked["cause"] else "not_attempted")
     assert (neighbour["status"] == "passed") is attack.neighbour, neighbour
