@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import builtins
 import contextlib
+import errno
 import gc
 import io
 import linecache
@@ -498,11 +499,11 @@ def explained(error: BaseException, file: str, lines: Sequence[str]) -> dict[str
         elif isinstance(error, MemoryError) or (isinstance(error, RuntimeError)
                                                 and ("allocate memory" in lowered or "not enough memory" in lowered)):
             kind = "memory"
+        elif isinstance(error, OSError) and error.errno == errno.EFBIG:
+            text = f"printed more than {OUTPUT >> 20} MB; is a print in a loop that was left in?"
         line, trace = 0, error.__traceback__
         if isinstance(error, SyntaxError) and error.filename == file:
             line, text = error.lineno or 0, str(error.msg)
-            if (sys.version_info[:2] < (3, 14) and "f-string" in text) or text == "invalid syntax":
-                text += f" (read by Python {sys.version_info[0]}.{sys.version_info[1]})"
         while trace is not None:
             if trace.tb_frame.f_code.co_filename == file:
                 line = trace.tb_lineno

@@ -171,8 +171,8 @@ class Packages:
 
 def load_everything(torch: Any) -> None:
     """Without Landlock a worker cannot open a file, so what modules load at their first use is loaded here."""
-    for name in words("einops sympy scipy.special scipy.interpolate scipy.stats cProfile configparser contextvars doctest fnmatch getopt gzip "
-                      "html optparse quopri sched shutil tempfile trace unittest zipfile"):
+    for name in words("einops sympy scipy.special scipy.interpolate scipy.stats cProfile configparser contextvars doctest fnmatch "
+                      "getopt gzip html optparse quopri sched shutil tempfile trace unittest zipfile"):
         try:
             __import__(name)
         except ImportError:
