@@ -91,7 +91,7 @@ $(READY): pyproject.toml constraints.txt
 	@echo "Installing the course and what it needs into .venv (some 2 GB; minutes the first time, seconds later) ..."
 	@rm -f .venv/.ready-*
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check $$(.venv/bin/python -c "$$CPU_INDEX") \
-		-c constraints.txt -e ".[dev,docs,grading]" || { \
+		-c constraints.txt -e ".[dev,docs,grading,browser]" || { \
 		echo "The installation failed. If the lines above speak of connections, the network is missing: it is needed this once."; \
 		echo "What is installed already stays; the same command goes on from there."; exit 1; }
 	@touch "$@"

@@ -25,6 +25,8 @@ from typing import Any
 import griffe
 import jupytext
 
+from course import browser
+
 ROOT = Path(__file__).resolve().parent.parent
 FENCE = re.compile(r"^(?P<indent> *)(?P<fence>`{3,})python(?P<options>[^\n`]*)\n(?P<body>.*?)^(?P=indent)(?P=fence) *$",
                    re.M | re.S)
@@ -99,6 +101,9 @@ def prepare(docs: Path = ROOT / "docs", cache: Path = ROOT / ".cache") -> None:
         path, text = target / f"{chapter.stem}.ipynb", notebook(chapter.read_text(encoding="utf-8"))
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             path.write_text(text, encoding="utf-8")
+
+    for problem in browser.prepare(docs, cache):
+        print(problem)
 
     import matplotlib
 
