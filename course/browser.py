@@ -57,7 +57,8 @@ def runtimes(docs: Path, cache: Path) -> Path:
         work = Path(folder)
         for name in ("package.json", "package-lock.json"):
             shutil.copy(docs / "runtimes" / name, work)
-        done = subprocess.run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=work, capture_output=True, text=True, timeout=600)
+        command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+        done = subprocess.run(command, cwd=work, capture_output=True, text=True, timeout=600)
         if done.returncode:
             raise OSError(f"npm ci failed: {(done.stderr.strip().splitlines() or ['no reason given'])[-1]}")
         ready = work / "ready"

@@ -29,8 +29,8 @@ def studio() -> str:
     strip = picture(
         trace_strip(seen, model().vae, 8), "studio",
         f"Two rows of eight small pictures, from noise on the left to {PROMPT} on the right.",
-        f"“{PROMPT}”, seed 1, 20 steps of DPM-Solver++ (2M), guidance 7.5. Above, what the sampler holds at that time; below, the picture it "
-        "points to.", least=560,
+        f"“{PROMPT}”, seed 1, 20 steps of DPM-Solver++ (2M), guidance 7.5. Above, what the sampler holds at that time; "
+        "below, the picture it points to.", least=560,
     )
     size = weight()
     about = f'data-bytes="{size}"' if size else 'data-reason="This copy of the site was built without the model for browsers."'

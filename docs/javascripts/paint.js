@@ -24,12 +24,13 @@
       return y >>> 0;
     };
   };
+  const TURN = Math.fround(2 * Math.PI);                 // rounded where torch rounds
   const generator = (seed) => {                          // randn(n), n a multiple of 16
     const next = twister(seed);
     return (n) => {
       const out = Float64Array.from({ length: n }, () => (next() & 0xffffff) / 16777216);
       for (let i = 0; i < n; i += 16) for (let j = i; j < i + 8; j++) {
-        const radius = Math.fround(Math.sqrt(-2 * Math.log(1 - out[j]))), angle = Math.fround(2 * Math.PI * out[j + 8]);
+        const radius = Math.fround(Math.sqrt(-2 * Math.fround(Math.log(1 - out[j])))), angle = Math.fround(TURN * out[j + 8]);
         out[j] = Math.fround(radius * Math.cos(angle));
         out[j + 8] = Math.fround(radius * Math.sin(angle));
       }

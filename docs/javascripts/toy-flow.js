@@ -125,7 +125,8 @@
       this.dataset.ready = "yes";
     }
     show() {                                                    // formulas get their height late, and push everything down
-      const go = () => this.scrollIntoView();
+      const go = () => requestAnimationFrame(() => this.scrollIntoView());
+      if (document.readyState !== "complete") window.addEventListener("load", () => setTimeout(go, 200), { once: true });     // after the theme's own scrolling
       if (document.documentElement.dataset.math === "ready") go();
       else document.addEventListener("course:math", go, { once: true });
     }
