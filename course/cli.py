@@ -129,7 +129,7 @@ def watch(
 
 @app.command()
 def grade(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Folders, git checkouts, .zip or .tar files")],
+    paths: Annotated[list[Path] | None, typer.Argument(metavar="PATH...", help="Folders, git checkouts, .zip or .tar files")] = None,
     format: Annotated[str, typer.Option(help="native, gradescope, classroom50, github, junit, csv, markdown or html")] = "native",
     out: Annotated[Path | None, typer.Option(help="A file; for several submissions a folder (default: grades)")] = None,
     jobs: Annotated[int, typer.Option(help="Processes that grade at the same time; -1: one for each core")] = 1,
@@ -138,11 +138,12 @@ def grade(
     dask: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Grade on the workers of this Dask scheduler")] = None,
     again: Annotated[bool, typer.Option("--again", help="Grade those that have a result already, too")] = False,
     accept_weak_isolation: Annotated[str, typer.Option(metavar="WORDS", help="What may stay open: the refusal's words")] = "",
+    prose: Annotated[Path | None, typer.Option(metavar="DIR", help="Collect prose for people to read there, and take in their points")] = None,
 ) -> None:
     """Grade submissions, each function of them in a confined process. Exit status 0 when grading ran, whatever the score."""
     from course.grading import command
 
-    raise typer.Exit(command.grade(paths, format, out, jobs, seed, checks, dask, again, accept_weak_isolation))
+    raise typer.Exit(command.grade(paths or [], format, out, jobs, seed, checks, dask, again, accept_weak_isolation, prose))
 
 
 @app.command()

@@ -21,6 +21,7 @@ from typing import Any
 from course.grading.digest import task_digests
 from course.grading.grade import Grader
 from course.grading.manifest import CHECKS, Task, stub_files, wanted_files
+from course.grading.prose import saved_points
 from course.grading.sandbox import Isolation, SandboxError, isolation, require, self_test
 from course.grading.submission import Submission, read_submission, shown, submission_name
 from course.grading.writers import SUFFIX, class_csv, save, validate, write
@@ -150,13 +151,18 @@ def grade_class(paths: Iterable[Path], out: Path, options: Options, format: str 
                 save(out / f"{name}.json", write(report, "native"))
                 reports[name] = everybody[name] = report
                 if time.monotonic() - written > 1:
-                    save(out / "class.csv", class_csv(everybody.values()))
+                    save(out / "class.csv", class_csv(everybody.values(), saved_points(out)))
                     written = time.monotonic()
                 if done is not None:
                     done(report, False)
         finally:
-            save(out / "class.csv", class_csv(everybody.values()))
+            save(out / "class.csv", class_csv(everybody.values(), saved_points(out)))
     return list(reports.values())
+
+
+def update_class(out: Path) -> None:
+    """Write class.csv anew from the reports in the folder, and from what people gave the prose."""
+    save(out / "class.csv", class_csv(_reports(out).values(), saved_points(out)))
 
 
 def _save_as(out: Path, report: dict[str, Any], format: str) -> None:

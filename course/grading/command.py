@@ -19,7 +19,7 @@ from course.grading.writers import FORMATS, classroom_payload, number, save, val
 
 
 def grade(paths: list[Path], format: str, out: Path | None, jobs: int, seed: int | None, checks: Path | None,
-          dask: str | None, again: bool, accepted: str) -> int:
+          dask: str | None, again: bool, accepted: str, prose: Path | None = None) -> int:
     """The exit status: 0 grading ran; 2 the call was wrong; 3 the sandbox is too weak or does not start."""
 
     def say(text: str) -> None:
@@ -38,6 +38,17 @@ def grade(paths: list[Path], format: str, out: Path | None, jobs: int, seed: int
     folder = (checks or CHECKS).resolve()
     if not any(folder.glob("ch*.toml")):
         say(f"course grade: there is no manifest chNN_topic.toml in {shown(folder)}; say where the checks are with --checks DIR")
+        return 2
+    if prose is not None:
+        from course.grading.prose import command
+
+        grades = out or Path("grades")
+        if problem := next(filter(None, map(_unwritable, (prose, grades))), ""):
+            say(f"course grade: nothing can be written to {shown(prose)} or {shown(grades)}: {problem}")
+            return 2
+        return command(paths, prose, grades, folder, say)
+    if not paths:
+        say("course grade: name at least one submission")
         return 2
     options = Options(seed, str(folder), accepted)
     os.environ["PYTHONSAFEPATH"] = "1"          # no process started here imports from the current folder, a student's perhaps

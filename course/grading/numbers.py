@@ -98,8 +98,8 @@ def two_directions(given: Mapping[str, Any], spec: Mapping[str, Any]) -> None:
             "where q puts much, p must not be much smaller"
         raise CheckFailed("wrong_value", f"{found}. The first should be at most {spec['near']:g}: {hint}")
     if far < spec["far"]:
-        raise CheckFailed("wrong_value", f"{found}. The second should be at least {spec['far']:g}: p must put some weight where q puts next to "
-                                         "nothing")
+        raise CheckFailed("wrong_value", f"{found}. The second should be at least {spec['far']:g}: p must put some weight "
+                                         "where q puts next to nothing")
 
 
 def which_q(given: Mapping[str, Any], spec: Mapping[str, Any]) -> None:
@@ -126,7 +126,8 @@ def codes(given: Mapping[str, Any], spec: Mapping[str, Any]) -> None:
     least = math.fsum(-b * math.log2(b) for b in q)
     close(number(_value(given, "mean_length"), "mean_length"), mean, "mean_length",
           "The letters come from q, so each length counts as often as q says", 1e-3)
-    close(number(_value(given, "shortest"), "shortest"), least, "shortest", "With a code made for q, the mean length is q's own entropy", 1e-3)
+    close(number(_value(given, "shortest"), "shortest"), least, "shortest",
+          "With a code made for q, the mean length is q's own entropy", 1e-3)
     close(number(_value(given, "extra_bits"), "extra_bits"), mean - least, "extra_bits", "It is what one pays for the wrong code", 1e-3)
     close(number(_value(given, "extra_nats"), "extra_nats"), (mean - least) * math.log(2), "extra_nats",
           "A bit is ln 2 nats", 1e-3)
@@ -156,14 +157,14 @@ def one_bound(given: Mapping[str, Any], spec: Mapping[str, Any]) -> None:
     if abs(one - other) > 0.001:
         raise CheckFailed("wrong_value", f"{_said(found)}. The two bounds should agree to 0.001")
     if abs(first - second) < spec["apart"]:
-        raise CheckFailed("wrong_value", f"{_said(found)}. The two log p(x) should be at least {spec['apart']:g} apart: make one gap large, by a "
-                                         "posterior far from q")
+        raise CheckFailed("wrong_value", f"{_said(found)}. The two log p(x) should be at least {spec['apart']:g} apart: make one "
+                                         "gap large, by a posterior far from q")
 
 
 def ranking(given: Mapping[str, Any], spec: Mapping[str, Any]) -> None:
     """"The model with the higher bound explains x better": false, with two models that show it."""
-    claim(given, "claim", False, [True, False], "a bound can be high because the model is good or because the gap is small. Which of the two "
-                                                "do you see?")
+    claim(given, "claim", False, [True, False],
+          "a bound can be high because the model is good or because the gap is small. Which of the two do you see?")
     _, found = _models(given)
     (one, first), (other, second) = found["a"], found["b"]
     if one < other + spec["apart"]:

@@ -337,22 +337,26 @@ def _safe(cell: str) -> str:
     return f"'{cell}" if cell[:1] in ("=", "+", "-", "@", "\t", "\r") else cell
 
 
-def class_csv(reports: Iterable[dict[str, Any]]) -> str:
-    """A row per submission: name, score, then the score of each task and, if it failed, why."""
+def class_csv(reports: Iterable[dict[str, Any]], prose: Mapping[str, Mapping[str, float]] | None = None) -> str:
+    """A row per submission: name, score, then the score of each task and, if it failed, why, and last what people gave its `prose`:
+    {name: {question: points}}, which is not part of the score."""
     reports = sorted(reports, key=lambda r: r["submission"]["name"])
     ids = list(dict.fromkeys(t["id"] for r in reports for t in r["tasks"]))
+    read = sorted({question for given in (prose or {}).values() for question in given})
     out = io.StringIO()
     rows = csv.writer(out, lineterminator="\r\n")
     rows.writerow(["name", "score", "max_score", "passed", "failed", "not_attempted", "isolation", "notes", "path", "sha256", "seed",
-                   *ids, *(f"{i} cause" for i in ids)])
+                   *ids, *(f"{i} cause" for i in ids), *(f"{i} (read)" for i in read)])
     for report in reports:
         tasks = {t["id"]: t for t in report["tasks"]}
+        given = (prose or {}).get(report["submission"]["name"], {})
         count = [sum(t["status"] == s for t in tasks.values()) for s in STATUSES]
         rows.writerow([_safe(report["submission"]["name"]), number(report["score"]), number(report["max_score"]), *count,
                        _safe(report["sandbox"].get("level", "")), _safe("; ".join(plain(n) for n in report.get("notes", []))),
                        _safe(report["submission"].get("path", "")), report["submission"].get("sha256", ""), report["seed"],
                        *(number(tasks[i]["score"]) if i in tasks else "" for i in ids),
-                       *(_safe(tasks[i]["cause"] or "") if i in tasks else "" for i in ids)])
+                       *(_safe(tasks[i]["cause"] or "") if i in tasks else "" for i in ids),
+                       *(number(given[i]) if i in given else "" for i in read)])
     return out.getvalue()
 
 

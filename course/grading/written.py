@@ -83,9 +83,22 @@ def expect_statement(answer: str, spec: Mapping[str, Any]) -> None:
         why = "" if verdict.reason == "it fails in the model shown" else f": {verdict.reason}"
         raise CheckFailed("wrong_value", f"it does not always hold{why}.{mended}{read_as}{_counterexample(verdict)}")
     if not verdict.accepted:
+        with contextlib.suppress(RecursionError):
+            _no_content(chain, read_as)
         raise CheckFailed("wrong_value", f"it could not be shown to hold: {verdict.reason}.{read_as}")
     if (problem := _no_answer(chain, spec, setting)) is not None:
         raise CheckFailed("wrong_value", f"true, but no answer to this question: {problem}.{read_as}")
+
+
+def _no_content(chain: Any, read_as: str) -> None:
+    """Raises CheckFailed for an empty product and the like, whatever the line is worth."""
+    from course.grading.forms import NoAnswer, empties
+
+    try:
+        for node in chain.terms[1:]:
+            empties(node)
+    except NoAnswer as reason:
+        raise CheckFailed("wrong_value", f"no answer to this question: {reason}.{read_as}") from None
 
 
 def _no_answer(chain: Any, spec: Mapping[str, Any], setting: str) -> str | None:
@@ -162,13 +175,7 @@ def _same(one: str, other: str, setting: str) -> bool:
     """Two expressions are always equal; False also where that could not be decided."""
     from course.equations import judge
 
-    if setting == "gaussian":
-        return judge(f"{one} = {other}", setting).kind == "identity"
-    from course.equations.judging import Claim, decide  # the verdict alone: no repairs are looked for
-    from course.equations.settings import settings
-    from course.grading.forms import term
-
-    return decide(Claim(settings[setting], term(one), "=", term(other)), explaining=False).kind == "identity"
+    return judge(f"{one} = {other}", setting, explain=False).kind == "identity"
 
 
 def _known(chain: Any, setting: str, known: Mapping[str, str], by_meaning: bool) -> str | None:
