@@ -180,14 +180,17 @@ def collect(
 
 
 @app.command()
-def release(folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new or empty folder")]) -> None:
+def release(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new or empty folder")],
+    order: Annotated[str | None, typer.Option(metavar="WORD", help="Put the options of choices in the order of this word")] = None,
+) -> None:
     """Write the student edition: stubs, public checks, hints and docs; no solutions, no wrong answers, no hidden checks."""
     from course.grading.manifest import REPOSITORY
     from course.grading.release import edition
     from course.grading.release import release as write_edition
 
     def work() -> None:
-        print(f"{write_edition(folder)} files in {folder}")
+        print(f"{write_edition(folder, order=order)} files in {folder}")
         if unknown := edition(REPOSITORY)[1]:
             print(f"left out, since git does not know them: {', '.join(map(str, unknown[:10]))}{' ...' if len(unknown) > 10 else ''}", file=sys.stderr)
 

@@ -142,7 +142,7 @@ def _data_of(chapter: str, checks: Path) -> dict[str, str]:
     """The data files that the checks of a chapter may read."""
     folders = (checks, *(d for d in checks.iterdir() if d.is_dir() and d.name not in ("variants", "hidden", "__pycache__")))
     return {str(p.relative_to(checks)): _source(p) for folder in folders for p in sorted(folder.iterdir())
-            if p.is_file() and p.suffix in (".json", ".toml", ".txt")
+            if p.is_file() and p.suffix in (".json", ".toml", ".txt", ".sealed")
             and not (folder == checks and p.suffix == ".toml" and p.name.startswith("ch"))          # the manifests
             and (not p.name.startswith("ch") or p.name.startswith(chapter[:4]))}
 

@@ -13,11 +13,15 @@ import re
 import shutil
 import subprocess
 import tempfile
+import tomllib
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from course.grading.manifest import REPOSITORY, load_tasks
+from course.grading.prose import load_questions
 from course.grading.run import check_folder
+from course.grading.sealed import permuted, permuted_text, seal
+from course.grading.written import load_answers
 
 FILES = frozenset({"README.md", "LICENSE", "Makefile", "pyproject.toml", "constraints.txt", "mkdocs.yml", ".gitignore",
                    "exercises/README.md", "tests/conftest.py", "tests/exercises/conftest.py"})
@@ -33,6 +37,8 @@ TOKEN = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY|\bgh[pousr]_[A-Za-z0-9]{30}|
 def edition(source: Path) -> tuple[list[Path], list[Path]]:
     """(the files of the student edition, those that lie where they would be copied from and that git does not know)."""
     chapters = {task.chapter for task in load_tasks(source / "tests" / "exercises").values()}
+    read = load_questions(source / "tests" / "exercises")          # prose that people read has a page without a manifest
+    chapters |= {path.stem for path in (source / "exercises").glob("ch*.md") if any(f" {i}\n" in path.read_text("utf-8") for i in read)}
     here = {p.relative_to(source) for top in ("exercises", "tests", "course", "docs") for p in (source / top).rglob("*") if p.is_file()}
     here |= {Path(name) for name in FILES if (source / name).is_file()}
     allowed = {p for p in here if _allowed(p, chapters) and not (source / p).is_symlink()}
@@ -101,8 +107,11 @@ def _solutions(source: Path) -> dict[str, str]:
     return found
 
 
-def release(folder: Path | str, source: Path | str = REPOSITORY) -> int:
+def release(folder: Path | str, source: Path | str = REPOSITORY, order: str | None = None) -> int:
     """Write the student edition of the repository `source` into `folder`, which must be new or empty; the number of files.
+
+    What the written tasks ask for is sealed (course.grading.sealed). `order`: a word, for which the lettered options of the choices
+    come in an order of their own.
 
     Raises ValueError if `folder` is in use, if `source` is no checkout of the course, if an exercise in it is solved, or if a
     file looks as if it were not for students.
@@ -131,8 +140,14 @@ def release(folder: Path | str, source: Path | str = REPOSITORY) -> int:
             target = work / relative
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source / relative, target)
-            if relative.suffix == ".md" or relative.name in ("mkdocs.yml", "Makefile"):
+            if relative.parts[:3] == ("tests", "exercises", "answers"):
+                entries = tomllib.loads((source / relative).read_text(encoding="utf-8"))
+                target.unlink()
+                target.with_suffix(".sealed").write_text(seal(permuted(entries, order) if order else entries), encoding="utf-8")
+            elif relative.suffix == ".md" or relative.name in ("mkdocs.yml", "Makefile"):
                 text = (source / relative).read_text(encoding="utf-8")
+                if order and relative.parts[0] == "exercises":
+                    text = permuted_text(text, load_answers(checks / "answers"), order)
                 target.write_text({"mkdocs.yml": _menu, "Makefile": _makefile}.get(relative.name, _linked)(text, relative, there),
                                   encoding="utf-8")
         shutil.copyfile(AGENTS, work / "AGENTS.md")
