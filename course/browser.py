@@ -2,8 +2,9 @@
 
     prepare(docs) -> docs/assets/runtimes/{ort,pyodide}/...     from npm, by docs/runtimes/package-lock.json with its hashes
                      docs/assets/model/{unet,decoder,text}.onnx, tokenizer.json, manifest.json     exported from the weights
+                     docs/assets/judge/{judge,algebra}.zip      course.equations and lark; sympy, for the Gaussian setting
 
-Both folders are made at build and ignored by git. Where npm or onnx is missing, or the network is, the site is built without: the pages
+The folders are made at build and ignored by git. Where npm or onnx is missing, or the network is, the site is built without: the pages
 show the pictures drawn at build, and say why. Weights that float16 holds exactly are stored in it, which halves the download and
 changes no number.
 """
@@ -15,6 +16,7 @@ import json
 import shutil
 import subprocess
 import tempfile
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,7 @@ VERSION = 1                                         # of the exported files' lay
 def prepare(docs: Path, cache: Path) -> list[str]:
     """Fill both folders. Returns what was left out and why, in a line each; nothing is left half-written."""
     problems = []
-    for what, make in (("runtimes", runtimes), ("model", model)):
+    for what, make in (("runtimes", runtimes), ("model", model), ("judge", judge)):
         target = docs / "assets" / what
         try:
             made = make(docs, cache / "browser")
@@ -91,6 +93,45 @@ def model(docs: Path, cache: Path) -> Path:
         _write_manifest(ready)
         ready.rename(out)
     return out
+
+
+def judge(docs: Path, cache: Path) -> Path:
+    """The folder with the judge as Pyodide unpacks it: the very files of this package, and the libraries they import."""
+    import lark
+    import mpmath
+    import sympy
+
+    package = Path(__file__).parent
+    ours = [package / "__init__.py", *sorted(path for path in (package / "equations").iterdir()
+                                             if path.suffix in {".py", ".lark"} and path.stem not in {"pages", "cards"})]
+    versions = " ".join(each.__version__ for each in (lark, mpmath, sympy))
+    out = cache / f"judge-{_digest(versions.encode() + b''.join(path.read_bytes() for path in ours))}"
+    if out.exists():
+        return out
+    cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache) as folder:
+        ready = Path(folder) / "ready"
+        ready.mkdir()
+        _zip(ready / "judge.zip", {str(path.relative_to(package.parent)): path for path in ours} | _sources(lark))
+        _zip(ready / "algebra.zip", _sources(sympy) | _sources(mpmath))
+        _write_manifest(ready)
+        ready.rename(out)
+    return out
+
+
+def _sources(library: Any) -> dict[str, Path]:
+    """The Python files and grammars of an installed package, without its tests, by their name in an archive."""
+    root = Path(library.__file__).parent
+    files = [path for path in sorted(root.rglob("*")) if path.suffix in {".py", ".lark"}]
+    return {str(path.relative_to(root.parent)): path for path in files
+            if not {"tests", "benchmarks", "__pycache__", "__pyinstaller"} & set(path.relative_to(root).parts)}
+
+
+def _zip(target: Path, files: dict[str, Path]) -> None:
+    """An archive that is the same for the same files."""
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, path in sorted(files.items()):
+            archive.writestr(zipfile.ZipInfo(name), path.read_bytes(), zipfile.ZIP_DEFLATED)
 
 
 def export(weights: Path, out: Path) -> None:

@@ -69,7 +69,7 @@ def broken(latex: str, setting: str) -> list[dict[str, str]]:
     for kind, what, candidates in slips(latex):
         for text in candidates[:TRIES]:
             try:
-                steps = judge_derivation(text, setting).steps
+                steps = judge_derivation(text, setting, explain=False).steps
             except Exception:  # a slip that the judge cannot take is not offered; its own tests look for such faults
                 continue
             if len(steps) == 1 and steps[0].kind in {"refuted", "identity", "bound"}:
@@ -85,7 +85,8 @@ def broken(latex: str, setting: str) -> list[dict[str, str]]:
 def card(number: int, total: int, line, setting: str, anchor: str, slipped: list[dict[str, str]]) -> str:
     """One line of a formula as HTML: what is claimed and for what, how it is known, how it breaks, how to use it."""
     about = line.about
-    claims = {"identity": "both sides are equal", "bound": "the inequality always holds, and is strict somewhere", "refuted": "it is false"}
+    claims = {"identity": "both sides are equal", "bound": "the inequality always holds, and is strict somewhere", "refuted": "it is false",
+              "definition": "it gives a name and claims nothing"}
     facts: list[tuple[str, str]] = []
     if about:
         range_ = f", for {about['range']}" if about["range"] else ""
@@ -112,7 +113,7 @@ def card(number: int, total: int, line, setting: str, anchor: str, slipped: list
     facts.append(("Use it", uses))
     title = f"<p class=\"formula-line\">Line {number} of {total}</p>" if total > 1 else ""
     rows = "".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in facts)
-    return f'<section id="{anchor}-{number}" data-latex="{html.escape(line.latex, quote=True)}">{title}<dl>{rows}</dl></section>'
+    return f'<section id="{anchor}-{number}" data-setting="{setting}" data-latex="{html.escape(line.latex, quote=True)}">{title}<dl>{rows}</dl></section>'
 
 
 def later(latex: str) -> str:

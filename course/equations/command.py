@@ -47,18 +47,24 @@ def run(argument: str, setting: str, as_json: bool) -> int:
     if not any(c in latex for c in "=<>\\") and argument.endswith((".tex", ".md", ".txt")):
         print(f"course: there is no file {argument}", file=sys.stderr)
         return 3
+    kind, text = report(latex, setting, as_json)
+    print(text)
+    return EXIT[kind]
+
+
+def report(latex: str, setting: str, as_json: bool = False) -> tuple[str, str]:
+    """The kind of the verdict on a text, and what is printed about it; the judge in the page shows the same."""
     verdict = judge(latex, setting)
     derivation = judge_derivation(latex, setting) if verdict.kind != "unreadable" else None
-    steps = [s for s in derivation.steps if s.reason != CONDITION] if derivation else []
+    several = derivation is not None and len([s for s in derivation.steps if s.reason != CONDITION]) > 1
     if as_json:
         out = verdict.as_dict()
-        if derivation and len(steps) > 1:
+        if several:
             out["derivation"] = derivation.as_dict()
-        print(json.dumps(out, ensure_ascii=False, indent=2, sort_keys=True))
-    else:
-        print(verdict)
-        if verdict.tree:
-            print("\nas a tree:\n" + "\n".join("  " + line for line in verdict.tree.splitlines()))
-        if derivation and len(steps) > 1:
-            print(f"\nrelation by relation:\n{derivation}")
-    return EXIT[verdict.kind]
+        return verdict.kind, json.dumps(out, ensure_ascii=False, indent=2, sort_keys=True)
+    parts = [str(verdict)]
+    if verdict.tree:
+        parts.append("as a tree:\n" + "\n".join("  " + line for line in verdict.tree.splitlines()))
+    if several:
+        parts.append(f"relation by relation:\n{derivation}")
+    return verdict.kind, "\n\n".join(parts)

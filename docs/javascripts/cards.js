@@ -1,6 +1,7 @@
 // The cards of formulas (course/equations/cards.py) are plain HTML and need no script to open. This adds: formulas inside a card are drawn
 // when it opens, a tap on a line of a formula opens the card of that line, and two buttons copy.
 (() => {
+  const judgePage = new URL("../reference/judge/", document.currentScript.src).href;
   const drawInside = (card) => {
     card.querySelectorAll(":scope > section .formula-later").forEach((element) => element.classList.replace("formula-later", "arithmatex"));
     card.querySelectorAll(".formula-command:not([data-copy])").forEach((code) => {
@@ -14,6 +15,11 @@
           setTimeout(() => { button.textContent = label; }, 2000);
         });
         code.before(button);
+      }
+      if (location.protocol !== "file:") {
+        const own = Object.assign(document.createElement("a"), { className: "formula-own", textContent: "write your own",
+          href: `${judgePage}#judge:${new URLSearchParams({ latex: section.dataset.latex, setting: section.dataset.setting })}` });
+        code.before(own);
       }
     });
     return window.courseMath();

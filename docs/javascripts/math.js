@@ -31,6 +31,7 @@
     document.documentElement.dataset.math = "ready";
     document.dispatchEvent(new Event("course:math"));
   };
+  window.courseKatex = katexReady;
   window.courseMath = page;                               // for what is put into a page later
   page();
   window.document$?.subscribe(page);

@@ -1,0 +1,19 @@
+"""<eq-check>: the judge in the page, where the site was built with Pyodide."""
+
+import html
+
+from course.equations import settings
+
+from .studio import weight
+
+FILES = tuple(f"runtimes/pyodide/{name}" for name in ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm", "python_stdlib.zip",
+                                                      "pyodide-lock.json")) + ("judge/judge.zip",)
+
+
+def check(latex: str = "", setting: str = "vae") -> str:
+    """A box to write in, with a line to begin from."""
+    size, more = weight(FILES), weight(("judge/algebra.zip",))
+    about = f'data-bytes="{size}" data-more="{more}"' if size and more else (
+        'data-reason="This copy of the site was built without the judge for browsers; course prove on your machine answers the same."')
+    names = " ".join([*settings, "gaussian"])
+    return f'<eq-check {about} data-settings="{names}" setting="{setting}" latex="{html.escape(latex, quote=True)}"></eq-check>\n'
