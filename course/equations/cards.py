@@ -113,7 +113,8 @@ def card(number: int, total: int, line, setting: str, anchor: str, slipped: list
     facts.append(("Use it", uses))
     title = f"<p class=\"formula-line\">Line {number} of {total}</p>" if total > 1 else ""
     rows = "".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in facts)
-    return f'<section id="{anchor}-{number}" data-setting="{setting}" data-latex="{html.escape(line.latex, quote=True)}">{title}<dl>{rows}</dl></section>'
+    data = f'data-setting="{setting}" data-latex="{html.escape(line.latex, quote=True)}"'
+    return f'<section id="{anchor}-{number}" {data}>{title}<dl>{rows}</dl></section>'
 
 
 def later(latex: str) -> str:

@@ -16,9 +16,9 @@ In the Markdown a displayed formula is ordinary LaTeX with one comment before it
 
 A displayed formula without such a comment fails. `python -m course.equations.pages docs/` prints a report and exits with 1 if
 any line is not accepted. As a Python-Markdown extension (`course.equations.pages` in mkdocs.yml) the same code puts a mark
-after every line of a derivation, and a note below it that unfolds into a card for each line (cards.py); a line that is not accepted is logged as a warning
-of MkDocs, which `--strict` makes an error. `<!-- checked formulas: ../ -->` on a page is replaced by the list of all of them;
-`../` leads from that page to the folder of the documentation.
+after every line of a derivation, and a note below it that unfolds into a card for each line (cards.py); a line that is not
+accepted is logged as a warning of MkDocs, which `--strict` makes an error. `<!-- checked formulas: ../ -->` on a page is
+replaced by the list of all of them; `../` leads from that page to the folder of the documentation.
 
 Verdicts are kept in .cache/equations, under a hash of the formula and of the source of this package.
 """

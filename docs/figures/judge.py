@@ -6,8 +6,8 @@ from course.equations import settings
 
 from .studio import weight
 
-FILES = tuple(f"runtimes/pyodide/{name}" for name in ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm", "python_stdlib.zip",
-                                                      "pyodide-lock.json")) + ("judge/judge.zip",)
+PYODIDE = ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm", "python_stdlib.zip", "pyodide-lock.json")
+FILES = (*(f"runtimes/pyodide/{name}" for name in PYODIDE), "judge/judge.zip")
 
 
 def check(latex: str = "", setting: str = "vae") -> str:
