@@ -137,13 +137,34 @@ def grade(
     checks: Annotated[Path | None, typer.Option(help="The folder of checks and manifests (default: tests/exercises)")] = None,
     dask: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Grade on the workers of this Dask scheduler")] = None,
     again: Annotated[bool, typer.Option("--again", help="Grade those that have a result already, too")] = False,
+    only: Annotated[list[str] | None, typer.Option(metavar="TASK|CHAPTER", help="Nothing but these; repeat for several")] = None,
+    assignment: Annotated[Path | None, typer.Option(metavar="FILE.toml", help="Tasks, points and deadline of an assignment")] = None,
+    regrade: Annotated[list[str] | None, typer.Option(metavar="TASK|CHAPTER", help="Run these again; other results are kept")] = None,
     accept_weak_isolation: Annotated[str, typer.Option(metavar="WORDS", help="What may stay open: the refusal's words")] = "",
     prose: Annotated[Path | None, typer.Option(metavar="DIR", help="Collect prose for people to read there, and take in their points")] = None,
 ) -> None:
     """Grade submissions, each function of them in a confined process. Exit status 0 when grading ran, whatever the score."""
     from course.grading import command
 
-    raise typer.Exit(command.grade(paths or [], format, out, jobs, seed, checks, dask, again, accept_weak_isolation, prose))
+    raise typer.Exit(command.grade(paths or [], format, out, jobs, seed, checks, dask, again, accept_weak_isolation,
+                                  prose, only or (), assignment, regrade or ()))
+
+
+@app.command("class")
+def class_(
+    folder: Annotated[Path, typer.Argument(metavar="GRADES", help="The folder that `course grade` wrote")],
+    roster: Annotated[Path | None, typer.Option(metavar="FILE.csv", help="Columns id, name, and if you like mail and pattern")] = None,
+    assignment: Annotated[Path | None, typer.Option(metavar="FILE.toml", help="Its deadline, late rule and extensions")] = None,
+) -> None:
+    """A class at a glance: class.html, items.csv; with a roster marks, who is missing, and files for Canvas, Moodle, Blackboard."""
+    def work() -> None:
+        from course.grading.assignment import read_assignment, read_roster
+        from course.grading.classroom import write_class
+
+        files, said = write_class(folder, read_roster(roster) if roster else (), read_assignment(assignment) if assignment else None)
+        print("\n".join([*said, *map(str, files.values())]))
+
+    _or_fail(work)
 
 
 @app.command()

@@ -6,7 +6,9 @@ after a change only those tasks are run whose verdict can be another: see course
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
 import json
 import os
 import signal
@@ -14,17 +16,19 @@ import threading
 import time
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from course.grading.assignment import Assignment
 from course.grading.digest import task_digests
 from course.grading.grade import Grader
-from course.grading.manifest import CHECKS, Task, stub_files, wanted_files
+from course.grading.manifest import CHECKS, Task, load_tasks, stub_files, wanted_files
+from course.grading.progress import select
 from course.grading.prose import saved_points
 from course.grading.sandbox import Isolation, SandboxError, isolation, require, self_test
 from course.grading.submission import Submission, read_submission, shown, submission_name
-from course.grading.writers import SUFFIX, class_csv, save, validate, write
+from course.grading.writers import SUFFIX, class_csv, number, safe, save, validate, write
 
 
 @dataclass(frozen=True)
@@ -34,13 +38,14 @@ class Options:
     seed: int | None = None
     checks: str = str(CHECKS)
     accepted: str = ""          # the open points of a weak sandbox that the caller has repeated
+    assignment: Assignment = field(default_factory=Assignment)          # which tasks, and for how many points
 
 
 def open_grader(options: Options, found: Isolation | None = None) -> Grader:
     """A grader whose sandbox has been tried. Raises WeakIsolation or SandboxError before any student's code runs."""
     found = found or isolation()
     require(found, options.accepted)
-    grader = Grader(options.seed, options.checks, found)
+    grader = Grader(options.seed, options.checks, found, options.assignment.choose(load_tasks(options.checks)))
     try:
         self_test(grader.zygote)
     except SandboxError as error:
@@ -77,7 +82,7 @@ def named(paths: Iterable[Path], out: Path | None = None) -> list[tuple[str, Pat
     """
     owners: dict[str, str] = {"class": ""}          # by name without case, as some file systems see it
     names: dict[str, str] = {}
-    for name, report in _reports(out).items():
+    for name, report in reports_in(out).items():
         path = report.get("submission", {}).get("path", "")
         if path and os.path.lexists(path):
             owners[name.casefold()], names[path] = path, name
@@ -95,7 +100,7 @@ def named(paths: Iterable[Path], out: Path | None = None) -> list[tuple[str, Pat
     return result
 
 
-def _reports(out: Path | None) -> dict[str, dict[str, Any]]:
+def reports_in(out: Path | None) -> dict[str, dict[str, Any]]:
     """The reports in the folder `out`, by name. What is no report is left alone."""
     found = {}
     for path in sorted(out.glob("*.json")) if out is not None and out.is_dir() else ():
@@ -114,25 +119,29 @@ def _reports(out: Path | None) -> dict[str, dict[str, Any]]:
 
 
 def grade_class(paths: Iterable[Path], out: Path, options: Options, format: str = "native", jobs: int = 1,
-                dask: str | None = None, again: bool = False,
+                dask: str | None = None, again: bool = False, regrade: Iterable[str] = (),
                 done: Callable[[dict[str, Any], bool], None] | None = None) -> list[dict[str, Any]]:
     """Grade every submission into the folder `out`; their reports. `done(report, kept)` is called after each of them.
 
     class.csv gets everybody who has a report in the folder, whoever was graded now. Of a submission that was graded before,
-    only the tasks are run whose verdict can have changed. `jobs` processes of this machine work at the same time, or those
+    only the tasks are run whose verdict can have changed, and those named in `regrade`; changes.csv says what became of them
+    and why they were run. `jobs` processes of this machine work at the same time, or those
     of the Dask scheduler at the address `dask`.
     """
     with open_grader(options) as grader:
         wanted, stubs = wanted_files(grader.tasks), stub_files(grader.tasks)
         digests = task_digests(grader.tasks, Path(options.checks), grader.isolation.words)
-        everybody = _reports(out)
+        everybody = reports_in(out)
         reports: dict[str, dict[str, Any]] = {}
         waiting: list[tuple[Submission, dict[str, Any] | None]] = []
-        of_task: dict[str, dict[str, str]] = {}
-        for name, path in named(paths, out):
+        of_task: dict[str, dict[str, dict[str, str]]] = {}
+        forced = set(select(list(regrade), grader.tasks)) if regrade else set()
+        changes: list[dict[str, Any]] = []
+        for name, path in dict(named(paths, out)).items():          # a path given twice is one submission
             submission = read_submission(path, wanted, name, stubs)
             of_task[name] = {task.id: _digest_of(task, submission, digests[task.id]) for task in grader.tasks.values()}
-            before = None if again else _valid(everybody.get(name), of_task[name], options.seed)
+            earlier = everybody.get(name)
+            before = None if again else _valid(earlier, of_task[name], options.seed, forced)
             if before is not None and len(before["tasks"]) == len(grader.tasks):
                 report = grader.grade(submission, kept=before)          # nothing runs: titles, notes and paths are renewed
                 report["seconds"] = before.get("seconds", 0.0)
@@ -147,6 +156,7 @@ def grade_class(paths: Iterable[Path], out: Path, options: Options, format: str 
         try:
             for report in _results(waiting, options, grader, jobs, dask):
                 name = report["submission"]["name"]
+                changes += changed(everybody.get(name), _finished(report, of_task[name]), forced, again)
                 _save_as(out, _finished(report, of_task[name]), format)
                 save(out / f"{name}.json", write(report, "native"))
                 reports[name] = everybody[name] = report
@@ -157,12 +167,14 @@ def grade_class(paths: Iterable[Path], out: Path, options: Options, format: str 
                     done(report, False)
         finally:
             save(out / "class.csv", class_csv(everybody.values(), saved_points(out)))
+            if changes:
+                save(out / "changes.csv", changes_csv(changes))
     return list(reports.values())
 
 
 def update_class(out: Path) -> None:
     """Write class.csv anew from the reports in the folder, and from what people gave the prose."""
-    save(out / "class.csv", class_csv(_reports(out).values(), saved_points(out)))
+    save(out / "class.csv", class_csv(reports_in(out).values(), saved_points(out)))
 
 
 def _save_as(out: Path, report: dict[str, Any], format: str) -> None:
@@ -170,30 +182,61 @@ def _save_as(out: Path, report: dict[str, Any], format: str) -> None:
         save(out / f"{report['submission']['name']}{SUFFIX[format]}", write(report, format))
 
 
-def _finished(report: dict[str, Any], digests: dict[str, str]) -> dict[str, Any]:
+def _finished(report: dict[str, Any], digests: dict[str, dict[str, str]]) -> dict[str, Any]:
     for entry in report["tasks"]:
-        entry["digest"] = digests[entry["id"]]
+        entry["made_of"] = digests[entry["id"]]
     return report
 
 
-def _digest_of(task: Task, submission: Submission, digest: str) -> str:
-    """The digest of a task's verdict on one submission: `digest` and the files of its chapter."""
+def changed(before: dict[str, Any] | None, after: dict[str, Any], forced: set[str], again: bool) -> list[dict[str, Any]]:
+    """The tasks whose verdict or points are no longer what they were in an earlier report, with why they were run again."""
+    earlier = {entry["id"]: entry for entry in before["tasks"]} if before else {}
+    found = []
+    for entry in after["tasks"]:
+        old = earlier.get(entry["id"])
+        if old is not None and (old["status"], old["cause"], old["score"], old["max_score"]) != (
+                entry["status"], entry["cause"], entry["score"], entry["max_score"]):
+            parts = [WHY[part] for part, value in entry["made_of"].items() if old.get("made_of", {}).get(part) != value]
+            why = ", ".join(parts) or ("asked for" if again or entry["id"] in forced else "the grader could not finish it, or another seed")
+            found.append({"name": after["submission"]["name"], "task": entry["id"], "before": old["status"], "after": entry["status"],
+                          "score_before": number(old["score"]), "score_after": number(entry["score"]), "why": why})
+    return found
+
+
+WHY = {"submission": "the submission changed", "task": "the task's points or limits changed", "checks": "its checks changed",
+       "course": "the course or a package changed", "sandbox": "another sandbox"}
+
+
+def changes_csv(changes: Iterable[dict[str, Any]]) -> str:
+    """A row for every verdict that a run changed."""
+    out = io.StringIO()
+    rows = csv.DictWriter(out, ["name", "task", "before", "after", "score_before", "score_after", "why"], lineterminator="\r\n")
+    rows.writeheader()
+    rows.writerows({key: safe(value) for key, value in change.items()} for change in changes)
+    return out.getvalue()
+
+
+def _digest_of(task: Task, submission: Submission, parts: dict[str, str]) -> dict[str, str]:
+    """What a task's verdict on one submission was made of: `parts`, and the files of its chapter."""
     names = [f"{task.chapter}.py", f"{task.chapter}.md"]
-    source = submission.files.get(names[0], b"")          # what it may import counts, too
-    names += sorted(n for n in submission.files if n.endswith(".py") and n not in names and n[:-3].encode() in source)
-    if not any(n in submission.files or n in submission.problems for n in names):
-        digest = f"{task.points:g}"          # nothing to check: no check can change that
-    parts = [digest, *(hashlib.sha256(submission.files[n]).hexdigest() if n in submission.files else "" for n in names),
+    for name in names:          # what its code may import counts, too; the list grows while it is read
+        source = submission.files.get(name, b"")
+        names += sorted(n for n in submission.files if n.endswith(".py") and n not in names and n[:-3].encode() in source)
+    words = [*(hashlib.sha256(submission.files[n]).hexdigest() if n in submission.files else "" for n in names),
              *(f"{submission.problems.get(n)} {submission.near.get(n)}" for n in names)]
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+    mine = {"submission": hashlib.sha256("\0".join(words).encode()).hexdigest()[:16]}
+    if not any(n in submission.files or n in submission.problems for n in names):
+        return {**mine, "task": f"{task.points:g}"}          # nothing to check: no check can change that
+    return {**mine, **parts}
 
 
-def _valid(report: dict[str, Any] | None, digests: dict[str, str], seed: int | None) -> dict[str, Any] | None:
+def _valid(report: dict[str, Any] | None, digests: dict[str, dict[str, str]], seed: int | None,
+           forced: set[str]) -> dict[str, Any] | None:
     """The report with those of its tasks that grading again would give the same verdict; None if there are none."""
     if report is None or (seed is not None and report["seed"] != seed):
         return None
-    tasks = [entry for entry in report["tasks"] if entry.get("digest") is not None
-             and digests.get(entry["id"]) == entry["digest"] and entry["cause"] != "grader_error"]
+    tasks = [entry for entry in report["tasks"] if entry.get("made_of") is not None and entry["id"] not in forced
+             and digests.get(entry["id"]) == entry["made_of"] and entry["cause"] != "grader_error"]
     return {**report, "tasks": tasks} if tasks else None
 
 

@@ -284,8 +284,7 @@ CLOCKS = {"ours": "this machine's", "server": "the server's", "student": "the st
 
 def command(sources: list[str], out: Path, deadline: str | None, pushes: Path | None, trust_dates: bool) -> int:
     """`course collect`: 0 everything was collected, 1 something was not."""
-    from course.grading.bulk import wanted_files
-    from course.grading.manifest import load_tasks
+    from course.grading.manifest import load_tasks, wanted_files
 
     found = collect(sources, out, wanted_files(load_tasks()), deadline_of(deadline) if deadline else None, pushes, trust_dates)
     for entry in found:

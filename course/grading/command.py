@@ -7,11 +7,15 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from course.grading.assignment import Assignment, read_assignment
 from course.grading.bulk import Options, grade_class, grade_one, named
-from course.grading.manifest import CHECKS
+from course.grading.manifest import CHECKS, load_tasks
+from course.grading.progress import select
 from course.grading.sandbox import SandboxError, WeakIsolation, isolation
 from course.grading.submission import shown, submission_name
 from course.grading.values import plain
@@ -19,7 +23,8 @@ from course.grading.writers import FORMATS, classroom_payload, number, save, val
 
 
 def grade(paths: list[Path], format: str, out: Path | None, jobs: int, seed: int | None, checks: Path | None,
-          dask: str | None, again: bool, accepted: str, prose: Path | None = None) -> int:
+          dask: str | None, again: bool, accepted: str, prose: Path | None = None,
+          only: Sequence[str] = (), assignment: Path | None = None, regrade: Sequence[str] = ()) -> int:
     """The exit status: 0 grading ran; 2 the call was wrong; 3 the sandbox is too weak or does not start."""
 
     def say(text: str) -> None:
@@ -50,9 +55,17 @@ def grade(paths: list[Path], format: str, out: Path | None, jobs: int, seed: int
     if not paths:
         say("course grade: name at least one submission")
         return 2
-    options = Options(seed, str(folder), accepted)
+    try:
+        asked = read_assignment(assignment) if assignment else Assignment()
+        asked = replace(asked, tasks=tuple(only)) if only else asked
+        chosen = asked.choose(load_tasks(folder))
+        select(regrade, chosen)
+    except ValueError as error:
+        say(f"course grade: {error}")
+        return 2
+    options = Options(seed, str(folder), accepted, asked)
     os.environ["PYTHONSAFEPATH"] = "1"          # no process started here imports from the current folder, a student's perhaps
-    several = len(paths) > 1 or (out is not None and out.is_dir())
+    several = len(paths) > 1 or bool(regrade) or (out is not None and out.is_dir())
     if several:
         out = out or Path("grades")
     if several and out is not None and out.exists() and not out.is_dir():
@@ -67,7 +80,7 @@ def grade(paths: list[Path], format: str, out: Path | None, jobs: int, seed: int
     try:
         if several:
             assert out is not None
-            return _several(paths, out, options, format, jobs, dask, again, say)
+            return _several(paths, out, options, format, jobs, dask, again, regrade, say)
         report = grade_one(paths[0], options, out, format)
     except (WeakIsolation, SandboxError) as error:
         say(f"course grade: {error}")
@@ -121,7 +134,7 @@ def _unwritable(folder: Path) -> str:
 
 
 def _several(paths: list[Path], out: Path, options: Options, format: str, jobs: int, dask: str | None, again: bool,
-             say: Any) -> int:
+             regrade: Sequence[str], say: Any) -> int:
     began, count = time.monotonic(), 0
     for name, path in named(paths, out):
         if name != submission_name(path):
@@ -133,7 +146,7 @@ def _several(paths: list[Path], out: Path, options: Options, format: str, jobs: 
         say(f"[{count}/{len(paths)}] {_line(report)}{' (kept from an earlier run)' if kept else ''}")
 
     try:
-        reports = grade_class(paths, out, options, format, jobs, dask, again, done)
+        reports = grade_class(paths, out, options, format, jobs, dask, again, regrade, done)
     except KeyboardInterrupt:
         say(f"interrupted: {count} of {len(paths)} are in {shown(out)}; the same command goes on from there")
         return 130

@@ -24,20 +24,25 @@ from course.grading.manifest import Task
 PACKAGE = Path(course.__file__).resolve().parent
 # what runs between a hand-in and its verdict; the two that are started by path are named
 GRADER = ("course.grading.grade", "course.grading.judging", "course.grading.zygote", "course.grading.confine",
-          "course.grading.values", "course.grading.notebook")
-NOT_IN_VERDICTS = frozenset({"id", "title", "hints", "difficulty", "docs", "needs"})
+          "course.grading.values", "course.grading.rules", "course.grading.notebook")
+NOT_IN_VERDICTS = frozenset({"id", "title", "hints", "difficulty", "docs", "needs", "minutes"})
 
 
-def task_digests(tasks: dict[str, Task], checks: Path, isolation: str = "") -> dict[str, str]:
-    """For every task a short name for everything but the submission and the seed that can change its verdict."""
+def task_digests(tasks: dict[str, Task], checks: Path, isolation: str = "") -> dict[str, dict[str, str]]:
+    """For every task, what its verdict depends on besides the submission and the seed: a short name for each part.
+
+    task: its entry in the manifest; checks: the checks of this task; course: the code behind them, and the packages; sandbox.
+    """
     grader = closure(GRADER)
     chapters = {chapter: (_course_of(chapter, checks, grader), _check_files(chapter, checks), _data_of(chapter, checks))
                 for chapter in {task.chapter for task in tasks.values()}}
     pieces = {path: _pieces(path) for _, paths, _ in chapters.values() for path in paths}
-    return {name: _digest([
-        {key: value for key, value in vars(task).items() if key not in NOT_IN_VERDICTS}, chapters[task.chapter][0],
-        [text for path in chapters[task.chapter][1] for owner, text in pieces[path] if owner in ("", name)],
-        chapters[task.chapter][2], platform.python_version(), isolation]) for name, task in tasks.items()}
+    return {name: {
+        "task": _digest({key: value for key, value in vars(task).items() if key not in NOT_IN_VERDICTS}),
+        "checks": _digest([[text for path in chapters[task.chapter][1] for owner, text in pieces[path] if owner in ("", name)],
+                           chapters[task.chapter][2]]),
+        "course": _digest([chapters[task.chapter][0], platform.python_version()]), "sandbox": _digest(isolation)}
+        for name, task in tasks.items()}
 
 
 def closure(modules: tuple[str, ...]) -> frozenset[str]:

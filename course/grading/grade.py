@@ -15,6 +15,7 @@ import os
 import platform
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -239,10 +240,11 @@ class IsolatedStudent(Student):
 class Grader:
     """Grades submissions one after the other, with one zygote. `seed` None draws a new one for every submission."""
 
-    def __init__(self, seed: int | None = None, checks: Path | str = CHECKS, found: Isolation | None = None) -> None:
+    def __init__(self, seed: int | None = None, checks: Path | str = CHECKS, found: Isolation | None = None,
+                 tasks: dict[str, Task] | None = None) -> None:
         self.seed = seed
         self.isolation = found or isolation()
-        self.tasks = load_tasks(checks)
+        self.tasks = load_tasks(checks) if tasks is None else tasks          # those of an assignment, with its points
         self.checks = load_checks(checks)
         self.zygote = Zygote(self.isolation)
         self.judging = Judging(str(checks))
@@ -301,7 +303,8 @@ class Grader:
                 began = time.monotonic()
                 result = self.judging.judge(task, written.args[0], seed, max(session.written_budget, WRITTEN_AFTER))
                 session.written_budget -= time.monotonic() - began
-                return result
+                scale = task.points / result.max_score          # the judging process knows the manifests' points
+                return replace(result, score=result.score * scale, max_score=float(task.points))
 
         result = attempt(fresh=False)
         if result.status != "passed" and session.used and not session.fresh:

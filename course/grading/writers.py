@@ -332,7 +332,7 @@ def _check_junit(text: str) -> None:
 
 # ---------------------------------------------------------------- CSV
 
-def _safe(cell: str) -> str:
+def safe(cell: str) -> str:
     """A cell that no spreadsheet takes for a formula."""
     return f"'{cell}" if cell[:1] in ("=", "+", "-", "@", "\t", "\r") else cell
 
@@ -351,11 +351,11 @@ def class_csv(reports: Iterable[dict[str, Any]], prose: Mapping[str, Mapping[str
         tasks = {t["id"]: t for t in report["tasks"]}
         given = (prose or {}).get(report["submission"]["name"], {})
         count = [sum(t["status"] == s for t in tasks.values()) for s in STATUSES]
-        rows.writerow([_safe(report["submission"]["name"]), number(report["score"]), number(report["max_score"]), *count,
-                       _safe(report["sandbox"].get("level", "")), _safe("; ".join(plain(n) for n in report.get("notes", []))),
-                       _safe(report["submission"].get("path", "")), report["submission"].get("sha256", ""), report["seed"],
+        rows.writerow([safe(report["submission"]["name"]), number(report["score"]), number(report["max_score"]), *count,
+                       safe(report["sandbox"].get("level", "")), safe("; ".join(plain(n) for n in report.get("notes", []))),
+                       safe(report["submission"].get("path", "")), report["submission"].get("sha256", ""), report["seed"],
                        *(number(tasks[i]["score"]) if i in tasks else "" for i in ids),
-                       *(_safe(tasks[i]["cause"] or "") if i in tasks else "" for i in ids),
+                       *(safe(tasks[i]["cause"] or "") if i in tasks else "" for i in ids),
                        *(number(given[i]) if i in given else "" for i in read)])
     return out.getvalue()
 

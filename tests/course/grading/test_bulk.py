@@ -14,9 +14,11 @@ import psutil
 import pytest
 from hostile_submissions import HONEST
 
+from course.grading.assignment import Assignment
 from course.grading.bulk import Options, grade_class, named
 from course.grading.digest import closure, task_digests
 from course.grading.manifest import load_tasks
+from course.grading.run import load_checks
 
 ROOT = Path(__file__).resolve().parents[3]
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the sandbox needs Linux")
@@ -126,45 +128,39 @@ def test_what_the_course_computes_with_is_in_the_digest():
 
 
 SCRIPT = """
-import sys
+import json, sys
 sys.path.insert(0, {source!r})
 import course
 assert course.__file__.startswith({source!r})
 from pathlib import Path
-from course.grading.bulk import Options, grade_class
-for report in grade_class([Path(p) for p in {paths!r}], Path({out!r}), Options(checks={checks!r}),
-                          done=lambda r, kept: print(r["submission"]["name"], kept)):
-    print({{t["id"]: t["status"] for t in report["tasks"]}}["ch03.add_noise"], report["seed"])
+from course.grading.digest import task_digests
+from course.grading.manifest import load_tasks
+print(json.dumps(task_digests(load_tasks({checks!r}), Path({checks!r}))))
 """
 
 
-@linux
 def test_a_change_in_the_course_regrades(tmp_path, own_checks):
     """The reference answer of a check lives in the course: when it changes, kept marks are wrong marks."""
     source = tmp_path / "source"
     shutil.copytree(ROOT / "course", source / "course", ignore=shutil.ignore_patterns("weights", "__pycache__", "sprites"))
-    (own_checks / "test_ch03_forward.py").write_text(
-        "from course.forward import add_noise\n" + (own_checks / "test_ch03_forward.py").read_text() +
-        '\n\n@task("ch03.add_noise")\ndef test_reference(student):\n    assert add_noise.__doc__.count("CHANGED") == 0, "changed"\n')
-    alice, out = hand_in(tmp_path / "in" / "alice"), tmp_path / "out"
+    check = own_checks / "test_ch03_forward.py"
+    check.write_text("from course.forward import add_noise\n" + check.read_text())
 
     def run():
-        script = SCRIPT.format(source=str(source), paths=[str(alice)], out=str(out), checks=str(own_checks))
-        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=300,
-                              env={**os.environ, "OMP_NUM_THREADS": "1"})
+        done = subprocess.run([sys.executable, "-c", SCRIPT.format(source=str(source), checks=str(own_checks))], capture_output=True, text=True,
+                              check=False, timeout=300)
         assert done.returncode == 0, done.stderr
-        return done.stdout.split()
+        return json.loads(done.stdout)
 
-    _, kept, status, seed = run()
-    assert (kept, status) == ("False", "passed")
-    assert run() == ["alice", "True", "passed", seed]
-    edit(source / "course" / "forward.py", 'def add_noise', '# only a comment\ndef add_noise')
+    before = run()
+    edit(source / "course" / "forward.py", "def add_noise", "# only a comment\ndef add_noise")
     edit(source / "course" / "cli.py", "Diffusion models, with nothing taken on trust.", "No verdict depends on this")
-    assert run() == ["alice", "True", "passed", seed]
+    assert run() == before
     text = (source / "course" / "forward.py").read_text()
-    at = text.index('"""', text.index("def add_noise")) + 3
-    (source / "course" / "forward.py").write_text(text[:at] + "CHANGED " + text[at:])
-    assert run() == ["alice", "False", "failed", seed]          # the same inputs as before: the seed is kept
+    (source / "course" / "forward.py").write_text(text + "\n\nCHANGED = 1\n")
+    after = run()
+    assert {name for name in after if after[name] != before[name]} == {"ch03.add_noise", "ch03.alphas_cumprod"}
+    assert {part for part, value in after["ch03.add_noise"].items() if value != before["ch03.add_noise"][part]} == {"course"}
 
 
 @linux
@@ -186,6 +182,45 @@ def test_only_what_changed_is_run(tmp_path, own_checks, monkeypatch):
     assert grade(paths, out, own_checks) == {"a": False, "b": True}
     assert ran == ["ch01.sum"]
     assert table(out)["a"]["score"] == "6"
+
+
+@linux
+def test_one_task_is_graded_again_and_the_rest_kept(tmp_path, own_checks, monkeypatch):
+    from course.grading.grade import Grader
+
+    paths, out = [hand_in(tmp_path / "in" / n) for n in ("a", "b")], tmp_path / "out"
+    grade(paths, out, own_checks)
+    ran = []
+    task = Grader._task
+    monkeypatch.setattr(Grader, "_task", lambda self, t, seed, session: ran.append(t.id) or task(self, t, seed, session))
+    grade(paths, out, own_checks, regrade=["ch03.add_noise"])
+    assert ran == ["ch03.add_noise"] * 2
+    assert not (out / "changes.csv").exists()          # run again, and nothing became another
+    (own_checks / "test_ch03_forward.py").write_text((own_checks / "test_ch03_forward.py").read_text() +
+                                                     '\n\n@task("ch03.add_noise")\ndef test_more(student):\n    assert False, "no"\n')
+    edit(paths[0] / "ch03_forward.py", "1 - betas", "betas")
+    load_checks.cache_clear()
+    grade(paths, out, own_checks)
+    with open(out / "changes.csv", newline="") as handle:
+        rows = {(row["name"], row["task"]): row for row in csv.DictReader(handle)}
+    assert set(rows) == {("a", "ch03.alphas_cumprod"), ("a", "ch03.add_noise"), ("b", "ch03.add_noise")}
+    assert (rows["b", "ch03.add_noise"]["before"], rows["b", "ch03.add_noise"]["after"]) == ("passed", "failed")
+    assert rows["b", "ch03.add_noise"]["why"] == "its checks changed"
+    assert rows["a", "ch03.alphas_cumprod"]["why"] == "the submission changed, its checks changed" or \
+        rows["a", "ch03.alphas_cumprod"]["why"] == "the submission changed"
+
+
+@linux
+def test_an_assignment_chooses_tasks_and_points(tmp_path, checks):
+    assignment = Assignment(tasks=("ch03",), total=20, points={"ch03.add_noise": 1})
+    (report,) = grade_class([hand_in(tmp_path / "a", WRONG)], tmp_path / "out", Options(seed=3, checks=str(checks), assignment=assignment))
+    assert {t["id"]: t["max_score"] for t in report["tasks"]} == {"ch03.alphas_cumprod": pytest.approx(40 / 3), "ch03.add_noise": pytest.approx(20 / 3)}
+    assert (report["score"], report["max_score"]) == (pytest.approx(20 / 3), pytest.approx(20))
+    words = Assignment(tasks=("ch01.sum",), total=50)          # judged in a process that knows the manifest's points only
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "ch01_words.md").write_text("```text ch01.sum\n4\n```\n")
+    (report,) = grade_class([tmp_path / "b"], tmp_path / "out2", Options(seed=3, checks=str(checks), assignment=words))
+    assert (report["score"], report["max_score"]) == (50, 50)
 
 
 # ---------------------------------------------------------------- processes
