@@ -54,7 +54,8 @@ from .tree import (
     Sym,
 )
 
-LETTERS = {"": 0, "s": 1, "tau": 2, "i": 3, "j": 3, "k": 3, "n": 3, "t": 4, "T": 5}  # 0 < s < t < T: how indices are ordered
+LETTERS = {"": 0, "s": 1, "tau": 2, "i": 4, "j": 4, "k": 4, "n": 4, "t": 6, "T": 7}  # 0 < s < t < T: how indices are ordered
+LETTERS |= {rf"\tau_{{{x}-1}}": 3 for x in "ijkn"} | {rf"\tau_{x}": 4 for x in "ijkn"} | {rf"\tau_{{{x}+1}}": 5 for x in "ijkn"}
 VECTORS = {"x", "y", "z", "u", "v", "m", "mu", "epsilon", "h"}
 T0 = Index("t", 0)
 START = Index("", 0)
@@ -113,6 +114,8 @@ def index_of(node: Node) -> Index | None:
             return Index("", int(value))
         case Sym(name, (), (), ()) if name in LETTERS:
             return Index(name, 0)
+        case Sym("tau", (Index(),), (), ()) if (name := tree.latex(node)) in LETTERS:
+            return Index(name, 0)
         case Add((Num(a), Num(b))) if (a + b).denominator == 1:
             return Index("", int(a + b))
         case Add((Num(a), Neg(Num(b)))) if (a - b).denominator == 1:
@@ -137,7 +140,7 @@ def moved(node: Node, var: str, to: Index) -> Node:
 
 
 def rank(i: Index) -> tuple[int, int]:
-    return LETTERS.get(i.var, 3), i.shift
+    return LETTERS.get(i.var, 4), i.shift
 
 
 def name_of(letter: str, i: Index | None = None) -> str:
@@ -668,8 +671,13 @@ class Meaning:
                     return self.combine((k.divide(-k.one, k.sqrt(k.one - self.bar(i))), eps))
                 case "mu":
                     return self.mu_theta(i, at)
+        if s.name == "x" and not marks and not labels and len(args) == 2 and len(vectors) == 2 and s.sub:
+            a = self.bar(self._place(s))
+            return self.combine((k.sqrt(a), vectors[0]), (k.sqrt(k.one - a), vectors[1]))
         if s.name == "mu" and ("tilde" in marks or "q" in labels):
             x, x0 = self._two(args, vectors)
+            if len(vectors) == 2 and (noise := next((a for a in args if isinstance(a, Sym) and is_noise(a)), None)) is not None:
+                x0 = self.clean_of(self._place(s, args), self.value(noise), x)  # \tilde\mu_t(x_t, \epsilon)
             return self.mu_tilde(self._place(s, args), x, x0)
         if s.name == "SNR":
             i = self._place(s, args)

@@ -224,6 +224,10 @@ def _relation(table: Table, c: int, k: int, conditions: tuple[Chain, ...], expla
     if (c, k) in table.givers:
         name = next((d.name for d in table.names if d.name in (left, right) or _squared(d.name, (left, right))), left)
         return Verdict("definition", reason=f"taken as the definition of {latex(name)}")
+    if sign in (":=", "=:") and table.setting is None:
+        name, meaning = (left, right) if sign == ":=" else (right, left)
+        if isinstance(name, Sym | Apply) and not symbols.known_letter(name, meaning):
+            return Verdict("undecided", reason=f"{latex(name)} is defined before, in a circle, or at too great a length")
     if table.setting is not None:
         sides = [symbols.written_out(side, table.names) for side in (left, right)]
         return decide(Claim(table.setting, sides[0], sign, sides[1], conditions), explain)

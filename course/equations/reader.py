@@ -49,6 +49,7 @@ from course.equations.tree import (
     latex,
     one_law,
     parameter,
+    rebuild,
     walk,
 )
 from course.equations.words import MAX_NESTING, ReadError, Word, words
@@ -139,6 +140,7 @@ SHOWN = {
     "KLMACRO": "a KL divergence",
     "GOPEN": "{",
     "LSUB": "_",
+    "DOTS": "dots",
 }
 _STARTS = {
     "SYM",
@@ -299,6 +301,15 @@ class _Fold:
                 if self.peek() is None or not factors:
                     raise _error(item.at, "a multiplication sign with nothing beside it", "a factor")
                 continue
+            if item.kind == "dots":
+                self.i += 1
+                if not factors or self.peek() is None:
+                    raise _error(item.at, "dots with no factor beside them", "a factor")
+                while self.peek() is not None and self.peek().kind == "times":  # type: ignore[union-attr]
+                    self.i += 1
+                factors.append(self.factor(stop))
+                factors = _between(factors, item.at, "prod")
+                continue
             if item.kind == "slash":
                 self.i += 1
                 if not factors:
@@ -383,6 +394,59 @@ class _Fold:
         return Func(name, self.product(("log", "exp", "int", "expect", "kl", "sum")))
 
 
+def _between(parts: list[Node], at: Token, kind: str) -> list[Node]:
+    r"""Factors or terms with dots before the last one: f_2 \cdots f_T becomes a product over an index. What the index runs over is
+    read off the two parts beside the dots, and off the part before them where there is one."""
+    *before, first, last = parts
+    places = list(zip(_indices(first), _indices(last), strict=False))
+    if _shape(first) != _shape(last) or len(_indices(first)) != len(_indices(last)) or not places:
+        raise _error(at, "dots between different things", r"a first and a last factor of one form", r"\prod or \sum with limits")
+    moving = [(a, b) for a, b in places if a != b]
+    if not moving or len({_apart(a, b) for a, b in moving}) != 1:
+        raise _error(at, "what the dots stand for is not clear", r"\prod or \sum with limits")
+    var = next(v for v in "isjkn" if not any(i.var == v for p in parts for i in _indices(p)))
+    (low, high), down = moving[0], _downwards(*moving[0])
+    shifts = iter([_shift(a, low) if a != b else None for a, b in places])
+    body = _with_indices(first, lambda i: i if (s := next(shifts)) is None else Index(var, s))
+    if before and _shape(before[-1]) == _shape(first):
+        step = {_shift(a, b) for (a, _), b in zip(places, _indices(before[-1]), strict=True) if a != b and a.var == b.var}
+        if step and step != {-1 if down else 1}:
+            raise _error(at, "the parts before the dots do not go on in steps of one", r"\prod or \sum with limits")
+    return [*before, Big(kind, var, high if down else low, low if down else high, body)]
+
+
+def _indices(node: Node) -> list[Index]:
+    return [n for n in walk(node) if isinstance(n, Index)]
+
+
+def _shape(node: Node) -> Node:
+    return _with_indices(node, lambda _: Index())
+
+
+def _with_indices(node: Node, change) -> Node:
+    return change(node) if isinstance(node, Index) else rebuild(node, lambda child: _with_indices(child, change))
+
+
+def _shift(a: Index, b: Index) -> int:
+    return a.shift - b.shift
+
+
+def _apart(a: Index, b: Index) -> tuple[str, str, int]:
+    return a.var, b.var, b.shift - a.shift
+
+
+def _downwards(first: Index, last: Index) -> bool:
+    """Do the indices run downwards from the first part to the last?"""
+    return (bool(first.var) and not last.var) or (first.var == last.var and first.shift > last.shift)
+
+
+@dataclass(frozen=True)
+class _Dots:
+    """Dots that stand where a term would."""
+
+    at: Token
+
+
 def _quotient(top: Node, bottom: Node) -> Node:
     if isinstance(top, Num) and isinstance(bottom, Num) and bottom.value:
         return Num(top.value / bottom.value)
@@ -417,16 +481,26 @@ class _Build(Transformer):
 
     def expr(self, parts):
         terms: list[Node] = []
-        sign = "+"
+        sign, dots = "+", None
         for p in parts:
             if isinstance(p, Token):
                 sign = str(p)
+            elif isinstance(p, _Dots):
+                dots = p.at
+                if not terms:
+                    raise _error(dots, "dots with no term before them", "a term")
             else:
                 terms.append(Neg(p) if sign == "-" else p)
-                sign = "+"
+                if dots is not None:
+                    terms = _between(terms, dots, "sum")
+                sign, dots = "+", None
+        if dots is not None:
+            raise _error(dots, "dots with no term after them", "a term")
         return terms[0] if len(terms) == 1 else Add(tuple(terms))
 
     def term(self, parts):
+        if [p.kind for p in parts] == ["dots"]:
+            return _Dots(parts[0].at)
         fold = _Fold(parts)
         node = fold.product()
         return node
@@ -438,6 +512,7 @@ class _Build(Transformer):
         kind = {
             "SLASH": "slash",
             "TIMES": "times",
+            "DOTS": "dots",
             "LOG": "log",
             "EXP": "exp",
             "OPT": "opt",

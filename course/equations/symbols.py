@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from itertools import islice
 
 from course.equations.closed_forms import (
     PLAIN,
@@ -51,7 +52,8 @@ from course.equations.tree import (
 
 TWO = Num(Fraction(2))
 MAX_ROUNDS = 4  # names defined by names defined by names ...
-MAX_PARTS = 2_000  # of one definition with all names written out
+MAX_SAID, MAX_SAID_LENGTH = 12, 200
+MAX_PARTS = 600  # of one definition with all names written out
 
 
 @dataclass(frozen=True)
@@ -114,16 +116,26 @@ def put(node: Node, old: Node, new: Node) -> Node:
 
 def written_out(node: Node, definitions: Iterable[Definition]) -> Node:
     """The formula with every defined name replaced by its meaning."""
-    definitions = tuple(definitions)
+    by_letter: dict[tuple, list[Definition]] = {}
+    for d in definitions:
+        by_letter.setdefault(_letter(d.name), []).append(d)
 
     def go(node: Node) -> Node:
-        for d in definitions:
+        for d in by_letter.get(_letter(node), ()):
             found = d.match(node)
             if found is not None:
                 return found
         return rebuild(node, go)
 
-    return go(node) if definitions else node
+    return go(node) if by_letter else node
+
+
+def _letter(node: Node) -> tuple:
+    """What a name is looked up by: its letter with accents and labels, without indices and arguments."""
+    head = node.head if isinstance(node, Apply) else node
+    if isinstance(head, Sym):
+        return (head.name, head.marks, head.labels)
+    return ("density", head.letter) if isinstance(head, Density) else (type(head).__name__,)
 
 
 @dataclass(frozen=True)
@@ -246,7 +258,7 @@ def names_of(chains: tuple[Chain, ...], known, skip=frozenset()) -> tuple[tuple[
     """What a text defines: names without a meaning in the setting, by the first relation that has one alone on a side, and
     whatever stands beside `:=` where the setting has nothing of that name. known(name, meaning) says what the setting declares."""
     out: list[Definition] = []
-    givers: set[tuple[int, int]] = set()
+    places: dict[Node, tuple[int, int]] = {}
     several = sum(len(chain.relations) for n, chain in enumerate(chains) if n not in skip) > 1
     for c, k, left, sign, right in relations(chains):
         if c in skip or sign not in ("=", ":=", "=:"):
@@ -254,18 +266,29 @@ def names_of(chains: tuple[Chain, ...], known, skip=frozenset()) -> tuple[tuple[
         for side, other in ((left, right), (right, left)) if several or sign != "=" else ((left, right),):
             if sign != "=" and side is not (left if sign == ":=" else right):
                 continue
-            found = _alone(side)
-            if found is None and sign != "=" and isinstance(side, Density | Pow):
-                found = side, False
-            if found is None or known(found[0], other) or any(d.match(found[0]) is not None for d in out):
+            alone = _alone(side)
+            if alone is None and sign != "=" and isinstance(side, Density | Pow):
+                alone = side, False
+            if alone is None or known(alone[0], other) or any(d.match(alone[0]) is not None for d in out):
                 continue
-            if any(_head(n) == _head(found[0]) for n in walk(other)):
+            if any(_head(n) == _head(alone[0]) for n in walk(other)):
                 continue
-            name, square = found
+            name, square = alone
             out.append(Definition(name, Func("sqrt", other) if square else other))
-            givers.add((c, k))
+            places[name] = c, k
             break
-    return _resolved(out), frozenset(givers)
+    found = _resolved(out)
+    letters = {_letter(d.name) for d in found}
+    open_ = {d.name for d in found if letters & set(map(_letter, walk(d.meaning))) and written_out(d.meaning, found) != d.meaning}
+    sound = tuple(d for d in found if d.name not in open_)  # what goes round in circles, or grows too long, defines nothing
+    return sound, frozenset(places[d.name] for d in sound)
+
+
+def said_of(names: tuple[Definition, ...]) -> Iterator[str]:
+    """The names of a text in words, the first few of them."""
+    for d in names[:MAX_SAID]:
+        meaning = latex(d.meaning)
+        yield f"${latex(d.name)}$ is ${meaning}$" if len(meaning) <= MAX_SAID_LENGTH else f"${latex(d.name)}$ is defined in the text"
 
 
 def _resolved(definitions: list[Definition]) -> tuple[Definition, ...]:
@@ -274,7 +297,7 @@ def _resolved(definitions: list[Definition]) -> tuple[Definition, ...]:
         new = []
         for d in definitions:
             meaning = written_out(d.meaning, [e for e in definitions if e.name != d.name])
-            new.append(replace(d, meaning=meaning) if sum(1 for _ in walk(meaning)) <= MAX_PARTS else d)
+            new.append(replace(d, meaning=meaning) if sum(1 for _ in islice(walk(meaning), MAX_PARTS + 1)) <= MAX_PARTS else d)
         if new == definitions:
             break
         definitions = new
@@ -321,7 +344,7 @@ def gaussian_tables(reading: Reading, conditions: frozenset[int]) -> list[Table]
     names, givers = names_of(chains, known_letter, conditions)
     choice = next((d for d in names if isinstance(d.name, Sym) and d.name.name == "sigma" and not d.name.labels and not d.name.marks), None)
     sense = PLAIN
-    said: list[str] = [f"${latex(d.name)}$ is ${latex(d.meaning)}$" for d in names]
+    said = list(said_of(names))
     if choice is not None and isinstance(choice.name, Sym):
         at = choice.name.sub[0] if choice.name.sub and isinstance(choice.name.sub[0], Index) else Index("t", 0)
         sense = replace(sense, sigma=_square(moved(choice.meaning, at.var, Index("t", -at.shift)) if at.var else choice.meaning))
@@ -407,7 +430,7 @@ def tables(reading: Reading, setting: Setting, conditions: frozenset[int], known
     several = several_laws(reading.written)
     base = with_laws(reading.written, setting, several) if several else Table(reading.chains, setting=setting)
     names, givers = names_of(base.chains, known, conditions)
-    said = (*base.said, *(f"${latex(d.name)}$ is ${latex(d.meaning)}$" for d in names))
+    said = (*base.said, *said_of(names))
     foreign = tuple(
         ((c, k), letter)
         for c, k, left, _, right in relations(base.chains)

@@ -148,6 +148,11 @@ SKIP = {
         "textnormal",
     )
 }
+SKIP |= set(re.findall(
+    r"\\\w+",
+    r"\tiny\scriptsize\footnotesize\small\normalsize\large\Large\LARGE\huge\Huge\displaylimits\mathopen\mathclose"
+    r"\mathpunct\mathinner\centering\bfseries\itshape\par\smallskip\medskip\bigskip",
+))
 FONTS = {
     "\\" + c
     for c in (
@@ -182,6 +187,8 @@ FONTS = {
     )
 }
 ACCENTS = {r"\bar": "bar", r"\overline": "bar", r"\tilde": "tilde", r"\widetilde": "tilde", r"\hat": "hat", r"\widehat": "hat"}
+ACCENTS |= {r"\Bar": "bar", r"\Tilde": "tilde", r"\Hat": "hat", r"\check": "hat", r"\breve": "hat"}
+SPELT = {r"\intop": r"\int", r"\rvert": "|", r"\lvert": "|", r"\Expect": r"\E", r"\Exp": r"\E", r"\bbE": r"\E"}
 BOXES = {r"\underbrace", r"\overbrace", r"\boxed", r"\mathrel", r"\mathbin", r"\underline", r"\fbox", r"\mathstrut"}
 RELATIONS = {
     "=": "=",
@@ -227,6 +234,8 @@ MACROS = {
     r"\varrho": "rho",
     r"\varnothing": "emptyset",
     r"\Var": "Var",
+    r"\ELBO": "ELBO",
+    r"\SNR": "SNR",
     r"\Cov": "Cov",
     r"\bSigma": "Sigma",
     r"\mSigma": "Sigma",
@@ -254,11 +263,17 @@ ENVIRONMENTS = {
     "dmath",
 }
 INDEX_LETTERS = set("tsijknmlTNKLM")
-WORDS = ("Var", "Cov", "log", "ln", "exp", "NELBO", "ELBO", "VLB", "SNR", "KL", "argmax", "argmin", "max", "min")
+WORDS = ("Var", "Cov", "Log", "log", "ln", "exp", "NELBO", "ELBO", "VLB", "SNR", "KL", "argmax", "argmin", "max", "min")
 REMARK = re.compile(
     r"\W*(since|because|by|as|where|using|with|due|from|note|i\.?e|which|hence|recall|constant in|up to|assuming|given)\b", re.I
 )
+STARS = re.compile(r"\((\\text)?\{?(\*|\\\*|\\ast|\\star|\\dagger)+\}?\)")  # a label such as (**)
 CLOSES = {"(": ")", "[": "]", r"\{": r"\}"}
+
+
+def tau(letter: str, shift: int) -> str:
+    r"""The name of a step of a coarse grid, \\tau_i or \\tau_{i-1}: an index with an index."""
+    return rf"\tau_{letter}" if not shift else rf"\tau_{{{letter}{shift:+d}}}"
 
 
 def fail(at, message: str, expected: tuple[str, ...] = (), found: str = "") -> ReadError:
@@ -302,18 +317,9 @@ def raw_tokens(text: str) -> list[Raw]:
                     word = r"\\"
                 if word == "\\":
                     word = r"\ "
-                out.append(Raw(word, number, column, spaced))
+                out.append(Raw(SPELT.get(word, word), number, column, spaced))
                 i = m.end()
             else:
-                if not c.isascii():
-                    hint = f"; write {UNICODE[c]}" if c in UNICODE else ""
-                    raise ReadError(
-                        f"the character {c!r} (U+{ord(c):04X}) is not LaTeX{hint}",
-                        number,
-                        column,
-                        (UNICODE[c],) if c in UNICODE else ("an ASCII character",),
-                        c if c.isprintable() else f"U+{ord(c):04X}",
-                    )
                 if not c.isprintable():
                     raise ReadError(
                         f"control character U+{ord(c):04X}", number, column, ("an ASCII character",), f"U+{ord(c):04X}"
@@ -327,6 +333,14 @@ def raw_tokens(text: str) -> list[Raw]:
         if len(out) >= 4 and out[-1].text == close and out[-2].text == r"\\":
             out = out[2:-2]
     return out
+
+
+def foreign(tok: Raw) -> ReadError:
+    """The error for a character that is no LaTeX; in labels and texts any character may stand."""
+    c = tok.text
+    hint = f"; write {UNICODE[c]}" if c in UNICODE else ""
+    expected = (UNICODE[c],) if c in UNICODE else ("an ASCII character",)
+    return fail(tok, f"the character {c!r} (U+{ord(c):04X}) is not LaTeX{hint}", expected, c)
 
 
 def match_braces(raw: list[Raw]) -> dict[int, int]:
@@ -437,8 +451,11 @@ class Emitter:
     def index(self, a: int, b: int) -> Index | None:
         """a..b as an index: t, t-1, T, 0; None if it is none."""
         a, b = self.strip(a, b)
+        grid = re.fullmatch(r"\\tau_\{?([ijkn])([+-]\d)?\}?", self.text_of(a, b).replace(" ", ""))
+        if grid:
+            return Index(tau(grid[1], int(grid[2] or 0)), 0)
         text = self.plain(a, b).replace(" ", "").replace(r"\tau", "\x00")
-        m = re.fullmatch(r"([tsijknmlTNKLM\x00])(?:([+-])(\d{1,3}))?|(\d{1,4})", text)
+        m = re.fullmatch(r"([tsijknmlTNKLMJD\x00])(?:([+-])(\d{1,3}))?|(\d{1,4})", text)
         if m is None:
             return None
         if m[4] is not None:
@@ -488,7 +505,10 @@ class Emitter:
             indices.append(Range(low, high))
             return
         text = self.plain(a, b)
-        if text.startswith("\\") and (MACROS.get(text) or text[1:]) in GREEK:
+        barred = re.fullmatch(r"[A-Za-z0-9+-]{1,6}\|[A-Za-z0-9+-]{1,6}", text.replace(r"\mid", "|").replace(r"\vert", "|").replace(" ", ""))
+        if barred:
+            labels.append(barred[0])
+        elif text.startswith("\\") and (MACROS.get(text) or text[1:]) in GREEK:
             labels.append(MACROS.get(text) or text[1:])
         elif re.fullmatch(r"[A-Za-z][A-Za-z0-9 -]*|\d\|[a-z]|[a-z]\|\d|[a-z]\|[a-z]|\d[a-z]", text) and not re.search(
             r"[a-zA-Z0-9][-+]\d", text
@@ -624,12 +644,18 @@ class Emitter:
     def step(self, i: int, end: int) -> int:
         tok = self.raw[i]
         t = tok.text
+        if not t.isascii():
+            raise foreign(tok)
         last = self.out[-1].type if self.out else ""
         if t in (r"\left", r"\right") and i + 1 < end and self.raw[i + 1].text == ".":
             return i + 2
         if t in (r"\right", r"\left", r"\middle") and (i + 1 >= end):
             raise fail(tok, f"{t} without a bracket", ("a bracket",), "the end")
         if t in SKIP or t in ("&", "~"):
+            wide = t in (r"\quad", r"\qquad") or (t in ("&", r"\ ") and i + 1 < end and self.raw[i + 1].text == t)
+            if wide and self.claimed() and self.claims(i, end) and self.begins(i, end):
+                self.add("ROW", t, i)
+                return i + 1
             if t == r"\quad" or t == r"\qquad":
                 # an equation number or dots set off at the end of a row
                 m = re.match(
@@ -703,7 +729,11 @@ class Emitter:
                 after += 1
             return self.argument(after, end, t)[2]
         if t == r"\textcolor":
-            return self.argument(i + 1, end, t)[2]
+            after = self.skip(self.argument(i + 1, end, t)[2], end)
+            if after < end and self.raw[after].text == "{":
+                self.dropped |= {after, self.match[after]}
+                return after + 1
+            return after
         if t in BOXES:
             a, b, after = self.argument(i + 1, end, t)
             self.emit(a, b)
@@ -827,15 +857,21 @@ class Emitter:
             self.add("ROW", t, i)
             return i + 1
         if t in (r"\rightarrow", r"\to", r"\longrightarrow", r"\leftarrow", r"\Leftarrow"):
-            j = i + 1
-            while j < end and self.raw[j].text != r"\\":
-                j += 1
+            j = self.row_end(i, end)
             rest = self.plain(i + 1, j)
-            if re.fullmatch(r"[A-Za-z ,.()-]*", rest):
+            if re.fullmatch(r"[A-Za-z ,.()-]*", rest) and (not rest or re.search(r"[A-Za-z]{2}", rest)):
                 self.notes.append(f'the remark "{rest}" is not judged')
                 return j
-            self.add("REL", "->", i)
+            self.add("ROW" if self.claims(i + 1, end) and self.claimed() else "REL", "->", i)
             return i + 1
+        if t == "(" and (stars := STARS.match(self.text_of(i, min(end, i + 24)).replace(" ", ""))):
+            j, seen = i, 0
+            while seen < len(stars[0]):
+                seen += len(self.raw[j].text)
+                j += 1
+            self.dropped |= {k for k in range(i, j) if self.raw[k].text in "{}"}
+            self.notes.append(f"the label {stars[0]} is left out")
+            return j
         if t in ("(", "[", r"\{", r"\lbrack", r"\lbrace", r"\lparen"):
             self.add("LPAR", {r"\lbrack": "[", r"\lbrace": r"\{", r"\lparen": "("}.get(t, t), i)
             return i + 1
@@ -856,7 +892,10 @@ class Emitter:
             self.power((a, b), i)
             return after
         if t == "_":
-            if last in ("DBAR", "NORMCLOSE") or [w.type for w in self.out[-2:]] == ["BAR", "BAR"]:
+            before = [w.type for w in self.out]
+            if before[-4:-2] == ["SUP", "GOPEN"] and before[-1:] == ["GCLOSE"]:
+                before = before[:-4]  # the exponent was written first
+            if before[-1:] in (["DBAR"], ["NORMCLOSE"]) or before[-2:] == ["BAR", "BAR"]:
                 return self.argument(i + 1, end, "the subscript")[2]  # the 2 of the Euclidean norm
             raise fail(tok, "a subscript that belongs to nothing", ("a symbol before _",), "_")
         if t in (",", ";"):
@@ -864,8 +903,10 @@ class Emitter:
             return i + 1
         if t == ".":
             rest = self.plain(i + 1, end)
-            if not rest or rest.startswith(("\\\\", "\\end")):
+            if not rest or rest.startswith(("\\\\", "\\end", "\\label", "\\tag", "\\nonumber", "\\notag", "&")):
                 return i + 1
+            if self.text_of(i, min(i + 3, end)) == "...":
+                return self.dots(i, i + 3, end)
             raise fail(tok, "a full stop inside the formula", ("an expression",), ".")
         if t in ZEROS or (t in FONTS and self.peek_word(i, end) == "0"):
             self.add("NUM", Num(Fraction(0)), i)
@@ -876,29 +917,94 @@ class Emitter:
                 return after_run
         if t in (r"\cdots", r"\ldots", r"\dots", r"\dotsc"):
             rest = self.plain(i + 1, end)
-            if re.match(r"\s*(\(\d+\))?\s*(\\\\|\\end|$)", rest):
+            if re.match(r"\s*(\(\d+\))?\s*(\\end|$)", rest):
                 return i + 1
-            raise fail(tok, "dots are not a formula", (r"\prod or \sum with limits",), t)
+            return self.dots(i, i + 1, end)
+        if t == r"\vdots":
+            return i + 1
         if t in (r"\text", r"\textrm", r"\textit", r"\mathrm", r"\mbox", r"\textbf", r"\textsf"):
             taken = self.words_in_text(i, end)
             if taken is not None:
                 return taken
         if t == r"\infty":
             raise fail(tok, "infinity is not read here", ("a number or a symbol",), t)
-        if t in (r"\dd", r"\diff", r"\mathrm", r"\text", "d", r"\textrm", r"\rd"):
+        if t in (r"\d", r"\dd", r"\diff", r"\mathrm", r"\text", "d", r"\textrm", r"\rd"):
             after_d = self.measure(i, end)
             if after_d is not None:
                 return after_d
-        if t == r"\forall":
+        if t in (r"\forall", r"\in"):
+            j = self.row_end(i, end)
+            if t == r"\in" or any(x.text == r"\in" for x in self.raw[i:j]):
+                self.notes.append(f'the remark "{self.text_of(i, j)[:80]}" is not judged')
+                while self.out and t == r"\in" and self.out[-1].type in ("SYM", "COMMA"):
+                    self.out.pop()
+                return j
             self.add("ROW", t, i)
             return i + 1
+        if t in (r"\Pi", r"\Sigma") and re.match(r"\\(Pi|Sigma)\s*_\{?[a-z]=", self.text_of(i, min(end, i + 5))):
+            self.raw[i] = replace(tok, text=r"\prod" if t == r"\Pi" else r"\sum")
+            return self.big(i, end)
         found = self.symbol(i, end)
         if found is None:
+            if t in FONTS and self.raw[i + 1 : i + 2] and self.raw[i + 1].text == "{":
+                a, b, after = self.argument(i + 1, end, t)
+                if b > a:
+                    self.emit(a, b)
+                    return after
             if t.startswith("\\"):
                 hint = " (a condition is written | or \\mid)" if t == r"\vee" else ""
                 raise fail(tok, f"the command {t} is not known{hint}", ("a symbol, a density or an operator",), t)
             raise fail(tok, f"cannot read {t!r} here", ("a symbol, a density or an operator",), t)
         return self.named(found, i, end)
+
+    def row_end(self, i: int, end: int) -> int:
+        while i < end and self.raw[i].text not in (r"\\", r"\end"):
+            i += 1
+        return i
+
+    def claims(self, i: int, end: int) -> bool:
+        """Whether a relation stands between i and the end of its row."""
+        return any(x.text in RELATIONS or x.text in (r"\sim", ":") for x in self.raw[i : self.row_end(i, end)])
+
+    def claimed(self) -> bool:
+        """Whether the statement being read has a relation already, and is complete up to here."""
+        depth = 0
+        if not self.out or self.out[-1].type in ("REL", "SIM", "SIGN", "TIMES", "SLASH", "COMMA", "SEMI", "LOG", "EXP", "BIG", "INT"):
+            return False
+        for word in reversed(self.out):
+            depth += (word.type in ("RPAR", "GCLOSE", "RSUB")) - (word.type in ("LPAR", "GOPEN", "LSUB"))
+            if depth < 0:
+                return False
+            if depth == 0 and word.type == "ROW":
+                return False
+            if depth == 0 and word.type in ("REL", "SIM"):
+                return True
+        return False
+
+    def begins(self, i: int, end: int) -> bool:
+        """Whether a new statement can begin after the space at i: no operator, no relation, no closing bracket."""
+        while i < end and (self.raw[i].text in SKIP or self.raw[i].text in ("&", "~")):
+            i += 1
+        closes = (")", "]", r"\}", "}", "+", "-", "/", "*", ",", ";", ".", "(", "[", "|", r"\|", r"\cdot", r"\times", r"\\", "_", "^")
+        if i >= end or self.raw[i].text in closes or self.raw[i].text in RELATIONS or self.raw[i].text in (r"\sim", ":"):
+            return False
+        return self.raw[i].text not in (r"\text", r"\tag", r"\label", r"\mathrm", r"\left", r"\cdots", r"\dots", r"\ldots")
+
+    def dots(self, i: int, after: int, end: int) -> int:
+        r"""Dots between two relations stand for steps that are not written: = \dots = is one =. Else they join factors or terms."""
+        j = after
+        while j < end and (self.raw[j].text in SKIP or self.raw[j].text in ("&", "~", r"\\")):
+            j += 1
+        last = self.out[-1].type if self.out else "ROW"
+        if last in ("REL", "ROW") and j < end and self.raw[j].text in RELATIONS:
+            if last == "REL":
+                self.notes.append("the steps that dots stand for are not written: the sides of the dots are compared")
+                return j + 1
+            return j
+        if last in ("REL", "ROW", "COMMA"):
+            raise fail(self.raw[i], "dots are not a formula", (r"\prod or \sum with limits",), self.raw[i].text)
+        self.add("DOTS", "dots", i)
+        return after
 
     def run_of_variables(self, i: int, end: int) -> int | None:
         r"""The dots at i in z_1, \ldots, z_T, in dz_1 \cdots dz_T, \int\cdots\int or \sum_{z_1}\cdots\sum_{z_T}: what stands before
@@ -1153,15 +1259,23 @@ class Emitter:
             return None
         if after < end and self.raw[after].text in ("_", "^", "'"):
             return None
-        if t == r"\mathrm" and re.fullmatch(r"[A-Za-z]+", word):
+        if t == r"\mathrm" and re.fullmatch(r"[A-Za-z]+", word) and word not in ("where", "and", "with", "if", "for", "since"):
             return None
+        k = after
+        while k < end and self.raw[k].text in (*SKIP, "&", "~"):
+            k += 1
+        following = self.raw[k].text if k < end else ""
+        starts = not self.out or self.out[-1].type == "ROW"
+        if re.fullmatch(r"[A-Za-z]{2,20}", word) and (following == "(" or (starts and following in RELATIONS)):
+            self.add("SYM", Sym(word), i, word)
+            return after
         if word == "0":
             return None
         j = after
         while j < end and self.raw[j].text not in (r"\\", r"\end"):
             j += 1
         if REMARK.match(content):
-            if any(self.raw[k].text in RELATIONS or self.raw[k].text in (r"\sim", ":") for k in range(after, j)):
+            if self.claims(after, j):
                 self.add("ROW", content, i)  # a clause after where, with or since is a claim like any other
                 return after
             rest = self.text_of(i, j)
@@ -1177,6 +1291,8 @@ class Emitter:
         """Emit a symbol: density letters, KL, functions and plain symbols."""
         sym, power, after = found
         text = self.text_of(i, after)
+        if sym.name == "Log":
+            sym = replace(sym, name="log")
         if sym.name in ("log", "ln", "exp", "max", "min", "argmax", "argmin"):
             return self.function(sym.name, i, i + len(sym.name) if self.raw[i].text.isalpha() else after, end)
         if sym.name == "L" and "ELBO" in sym.labels:
@@ -1200,6 +1316,12 @@ class Emitter:
             self.group(*power, i)
             return after
         self.add("SYM", sym, i, text)
+        if power is not None and sym.name in ("sigma", "Sigma", "mu", "beta", "alpha") and self.raw[after : after + 1]:
+            called = re.match(r"\((t(-1)?|s|T|\\eta)\)", self.text_of(after, min(end, after + 7)).replace(" ", ""))
+            if called and after < end:
+                close = next(k for k in range(after, end) if self.raw[k].text == ")")
+                self.emit(after, close + 1)
+                after = close + 1
         self.power(power, i)
         return after
 
@@ -1230,7 +1352,8 @@ def words(text: str) -> tuple[list[Word], list[str]]:
     out = double_bars(emitter.out)
     out, notes = stray_law_arguments(out)
     out = brackets(out)
-    out = rows(out)
+    out, more = ends(rows(out), any(note.startswith("the label") for note in emitter.notes))
+    notes += more
     out = integrals(out)
     if not out:
         raise ReadError("there is no formula", 1, 1, ("a statement such as p(x, z) = p(x|z) p(z)",), "nothing")
@@ -1321,9 +1444,11 @@ def brackets(items: list[Word]) -> list[Word]:
             else:
                 stack.append(len(out))
                 out.append(word)
-        elif word.type in ("GOPEN", "LSUB", "NORMOPEN"):
+        elif word.type in ("GOPEN", "LSUB") or (word.type == "NORMOPEN" and not _separates(word, top, out, stack, items, n)):
             stack.append(len(out))
             out.append(word)
+        elif word.type in ("NORMOPEN", "NORMCLOSE") and _separates(word, top, out, stack, items, n):
+            out.append(replace(word, type="KLSEP"))  # \rVert or \lVert between the two laws of a KL
         elif word.type in ("RPAR", "GCLOSE", "RSUB", "NORMCLOSE"):
             if top is None:
                 raise fail(word, f"this {word.text} closes nothing", ("an opening bracket before it",), word.text)
@@ -1354,7 +1479,7 @@ def brackets(items: list[Word]) -> list[Word]:
             else:
                 stack.append(len(out))
                 out.append(replace(word, type="NORMOPEN"))
-        elif word.type == "BAR" and top is not None and top.type == "KLOPEN":
+        elif word.type in ("BAR", "COMMA", "SEMI") and top is not None and top.type == "KLOPEN":
             out.append(replace(word, type="KLSEP"))
         else:
             out.append(word)
@@ -1367,6 +1492,22 @@ def brackets(items: list[Word]) -> list[Word]:
         if word.type == "KL":
             raise fail(word, "KL without its two distributions", (r"KL(q \| p)",), word.text)
     return out
+
+
+def _separates(word: Word, top: Word | None, out: list[Word], stack: list[int], items: list[Word], n: int) -> bool:
+    """Is this bar of a norm the separator of a KL? One that opens is, unless one closes it before the KL ends."""
+    if top is None or top.type != "KLOPEN" or any(w.type == "KLSEP" for w in level(out, stack[-1])):
+        return False
+    if word.type == "NORMCLOSE":
+        return True
+    depth = 0
+    for w in items[n + 1 :]:
+        depth += (w.type == "LPAR") - (w.type == "RPAR")
+        if depth < 0:
+            return True
+        if w.type == "NORMCLOSE":
+            return False
+    return True
 
 
 def level(out: list[Word], start: int) -> list[Word]:
@@ -1451,6 +1592,20 @@ def rows(items: list[Word]) -> list[Word]:
                 continue
         out.append(word)
     return out
+
+
+def ends(items: list[Word], labelled: bool) -> tuple[list[Word], list[str]]:
+    """Relations with nothing on one side: the = that a display starts with belongs to the display before; the one that it ends
+    with, to a label (**) that stood there."""
+    out, notes = list(items), []
+    if len(out) > 1 and out[0].type in ("REL", "SIM"):
+        notes.append(
+            f"the left side is missing: the display starts with {out[0].text} and continues another one; write what stands left of it"
+        )
+        out = out[1:]
+    if labelled and out and out[-1].type == "REL":
+        out = out[:-1]
+    return out, notes
 
 
 def integrals(items: list[Word]) -> list[Word]:

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from course.equations import judge, judge_derivation
+from course.equations.judging import KINDS
 from course.equations.reader import ReadError, read, read_statement
 from course.equations.tree import (
     KL,
@@ -358,7 +359,7 @@ def test_pieces_of_tex_are_read_or_located(pieces):
 @given(st.text(max_size=60) | st.binary(max_size=60).map(lambda b: b.decode("latin-1")))
 def test_random_text_never_crashes(text):
     verdict = judge(text)
-    assert verdict.kind in {"identity", "bound", "refuted", "undecided", "unreadable"}
+    assert verdict.kind in KINDS
     if verdict.kind == "unreadable":
         assert verdict.position is not None
 
@@ -368,7 +369,7 @@ def test_random_text_never_crashes(text):
 def test_judging_pieces_never_crashes(pieces, setting):
     text = " ".join(["\\log p(x)", "\\geq", *pieces])
     start = time.process_time()
-    assert judge(text, setting).kind in {"identity", "bound", "refuted", "undecided", "unreadable"}
+    assert judge(text, setting).kind in KINDS
     judge_derivation(text, setting)
     assert time.process_time() - start < 20
 
