@@ -349,6 +349,9 @@ def test_resnet_block(student):
         w = random_weights(student, block_shapes(c, new, 6))
         what = f"resnet_block from {c} to {new} channels in {groups} groups"
         expect_block(student, 2 * student.randn(2, c, 4, 5), 2 * student.randn(2, 6), w, groups, what)
+        quiet = {**w, "conv1.weight": 0.002 * w["conv1.weight"], "conv1.bias": 0 * w["conv1.bias"], "time_emb_proj.weight": 0 * w["time_emb_proj.weight"],
+                 "time_emb_proj.bias": 0 * w["time_emb_proj.bias"]}          # so quiet that the norms' eps is heard
+        expect_block(student, 0.003 * student.randn(2, c, 4, 5), student.randn(2, 6), quiet, groups, f"{what} on a quiet picture")
 
 
 @task("ch09.resnet_block")
@@ -568,6 +571,10 @@ def test_adaln_zero(student):
         expect_close(got, told_block(x, time, w, attention, mlp), f"adaln_zero of {width} channels", {
             text: lambda ch=change, x=x, time=time, w=w, at=attention, m=mlp: told_block(x, time, w, at, m, **ch) for text, change in known.items()},
             rtol=1e-3, atol=1e-4)
+        hushed = 0.001 * student.randn(2, 5, width)
+        for first in (attention, torch.zeros_like):
+            expect_close(student.adaln_zero(hushed, time, w, first, mlp), told_block(hushed, time, w, first, mlp),
+                         f"adaln_zero of {width} channels on numbers so small that the norm's eps is heard", rtol=1e-3, atol=1e-4)
         zero = {name: torch.zeros_like(v) for name, v in w.items()}
         expect_close(student.adaln_zero(x, time, zero, attention, mlp), x, "adaln_zero with weights of zero, which must let x through,")
 

@@ -27,6 +27,10 @@ EQUIVALENT = {
     ("ch09.timestep_embedding", "dim // 2", "dim / 2"),                        # dim is even
     ("ch09.timestep_embedding", "t[:, None].float()", "t[:, None]"),           # times a float it is one anyway
     ("ch09.latent_shape", "0", "1"),                                           # 1 is no multiple of a factor above 1
+    ("ch09.token_ids", "[start] + ids[:length - 2] + [end]", "[start] + ids[:length - 2]"),        # the padding is the end mark, too
+    ("ch09.causal_attention", "-2", "2"), ("ch09.cross_attention", "-2", "2"),                     # of four axes
+    ("ch09.causal_attention", "-1", "3"), ("ch09.cross_attention", "-1", "3"),
+    ("ch09.sample_latent", "30", "31"), ("ch09.sample_latent", "30", "60"),                        # exp(-15) is nothing already
     ("ch10.render_image", "2", "3"), ("ch10.render_image", "2", "4"),          # chunk(3) of two is two
     ("ch11.frechet_distance", "inner.clamp(min=0)", "inner"),                  # may be needed, depending on rounding
 }
