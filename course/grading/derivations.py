@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
-from course.equations.tree import Add, Chain, Density, Expect, Law, Mul, Node, Sym, children, latex, rebuild
+from course.equations.tree import Add, Chain, Density, Expect, Func, Law, Mul, Node, Sym, children, latex, rebuild
 from course.grading.errors import CheckFailed
-from course.grading.forms import NoAnswer, empties, letter, parts, pattern, same, term
+from course.grading.forms import NoAnswer, empties, letter, parts, pattern, same, signed, term
 
 LONGEST = 8000          # characters; the longest reference has 900
 
@@ -25,7 +25,8 @@ def expect_derivation(answer: str, spec: Mapping[str, Any]) -> None:
     atoms       the densities that may occur, an index t in them standing for any
     symbols     the other letters that may occur (course.grading.forms names them: x_0, x_t, epsilon); any unless given
     steps       tables with `called`, what happens there, and `one_of`, lists of parts; a line between first and last must have all
-                parts of one list
+                parts of one list, those written with a sign with that sign when everything has cancelled, and `groups` separate
+                logarithms at least
     Causes: unreadable, wrong_value with the share of the steps that were reached.
     """
     from course.equations import judge_derivation
@@ -140,10 +141,18 @@ def _passes(lines: Sequence[Node], step: Mapping[str, Any], ends: Sequence[Node]
         if any(_ordered(line) == _ordered(end) or _respelt(line, end) for end in ends):
             continue
         here = list(_inside(line))
+        if sum(isinstance(n, Func) and n.name == "log" for n in here) < step.get("groups", 0):
+            continue
         for wanted in step["one_of"]:
-            if all(any(same(pattern(part)[2], n, index) for n in here) for part in wanted):
+            if all(_net(line, part) if part[0] in "+-" else any(same(pattern(part)[2], n, index) for n in here) for part in wanted):
                 return True
     return False
+
+
+def _net(line: Node, wanted: str) -> bool:
+    """Is a part, `+\\log p(x, z)` or `+q(z_t|x)`, there with this sign after what stands above and below has cancelled?"""
+    sign, kind, atom = pattern(wanted)
+    return sign * sum(part.sign for part in signed(line, kind == "factor") if part.kind == kind and same(atom, part.atom)) > 0
 
 
 def _respelt(one: Node, other: Node) -> bool:

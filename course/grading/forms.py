@@ -106,25 +106,38 @@ def empties(node: Node, derivation: bool = False) -> None:
             raise NoAnswer(f"{text} has an exponent of zero: it is 1")
         elif isinstance(n, Func) and n.name in ("log", "exp", "sqrt") and number(n.body) is not None and number(n.body) in (0, 1):
             raise NoAnswer(f"{text} is a number, however it is written")
-        elif isinstance(n, Add) and not derivation:
+        elif isinstance(n, Func) and n.name == "log" and isinstance(n.body, Div) and _factors_of(n.body.top) == _factors_of(n.body.bottom):
+            raise NoAnswer(f"{text} is the logarithm of 1")
+        elif isinstance(n, Add):
             terms = [(t.body, -1) if isinstance(t, Neg) else (t, 1) for t in n.terms]
             if any(number(body) == 0 for body, _ in terms):
                 raise NoAnswer("a zero is added: it says nothing")
             signs = {(_plain(body), sign) for body, sign in terms}
+            if derivation and not all((body, -sign) in signs for body, sign in signs):
+                continue          # completing a square adds and takes away; a sum in which everything goes is a zero
             for body, sign in terms:
                 if (_plain(body), -sign) in signs:
                     raise NoAnswer(f"{latex(body)} is added and taken away again")
 
 
+def _factors_of(node: Node) -> list[str]:
+    return sorted(repr(_plain(factor)) for factor in (node.factors if isinstance(node, Mul) else (node,)))
+
+
 def parts(node: Node, product: bool = False) -> list[Part]:
     """The signed parts of an expression; `product`: the factors of a product. Raises NoAnswer for what is not made of such parts."""
     empties(node)
-    found = list(_factors(node, 1, 0) if product else _linear(node, 1, iter(range(1, 10_000))))
+    found = signed(node, product)
     for part in found:
         if any(p.group == part.group and p.kind == part.kind and p.sign == -part.sign and _plain(p.atom) == _plain(part.atom)
                for p in found if part.group):
             raise NoAnswer(f"{latex(part.atom)} stands above and below, or is added and taken away again")
     return found
+
+
+def signed(node: Node, product: bool = False) -> list[Part]:
+    """The parts as they stand, also those that cancel."""
+    return list(_factors(node, 1, 0) if product else _linear(node, 1, iter(range(1, 10_000))))
 
 
 def _linear(node: Node, sign: int, groups: Iterator[int]) -> Iterator[Part]:

@@ -248,6 +248,9 @@ def chosen(answer: str, options: Sequence[str], also: Mapping[str, str], yes: Se
     The words are read in order. Options wait for the next word of `yes` or `no`, or for the end of the clause; a negation turns
     round what it stands before.
     """
+    if match := re.match(r"(?is)\s*(?:all|everything|every one)\b[^.;\n]*?\b(?:but|except|without|other than)\b(.*)", answer):
+        excluded, _ = chosen(match[1], options, also, (), ())          # "all but B and E"
+        return [o for o in options if o not in excluded], excluded
     words = _words(answer, options, also)
     said: dict[bool, set[str]] = {True: set(), False: set()}
     waiting: set[str] = set()

@@ -61,7 +61,7 @@ def test_the_explanation_shows_a_case_and_hides_the_answer():
 def test_choices_are_read_as_people_write_them():
     spec = {"kind": "choice", "notes": {"A": "a note", "B": "b note", "C": "c note"}, "key": ["A", "C"], "yes": ["true", "hold"], "no": ["false"]}
     for answer in ("A, C", "c a", "(a) and (c)", "A\nC", "A;C", "AC", "A and C are true, B is false", "B is not true; A and C are.",
-                   "A, C but not B", "False: B. True: A, C."):
+                   "A, C but not B", "False: B. True: A, C.", "all but B", "All of them except B."):
         check_written(answer, spec)
     with pytest.raises(CheckFailed, match="B does not belong there"):
         check_written("A, B", spec)
