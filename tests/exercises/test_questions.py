@@ -1,6 +1,7 @@
 """The questions themselves: what the exercises print as wrong is wrong, and what they print as right is right."""
 
 import re
+import tomllib
 
 import pytest
 
@@ -71,3 +72,43 @@ def test_choices_are_read_as_people_write_them():
         check_written("not B", spec)
     with pytest.raises(CheckFailed, match="once as part of the answer and once as not"):
         check_written("A, B and C, but not B", spec)
+
+
+STATEMENTS = {name: spec for name, spec in load_answers(CHECKS / "answers").items() if spec.get("kind", "statement") == "statement"}
+RIGHT = {name: answers[0] for name, answers in tomllib.loads((CHECKS / "variants" / "spellings.toml").read_text()).items()}
+LAW = {"vae": "q(z|x)", "hvae": "q(z_1|x)", "gaussian": "q(x_t|x_0)"}
+SUMS = {  # what may be hung on a sum without changing it
+    "a zero": "+ 0", "zero times something": r"+ 0 \log {law}", "added and taken away": r"+ \log {law} - \log {law}",
+    "the logarithm of one": r"+ \log 1", "a divergence from itself": r"+ D_{{KL}}({law} \| {law})", "an empty sum": r"+ \sum_{{t=2}}^T 0",
+    "a quotient of one": r"+ \mathbb{{E}}_q\left[\log \frac{{{law}}}{{{law}}}\right]", "(1 - 1) times something": r"+ (1 - 1) \log {law}"}
+PRODUCTS = {"a quotient of one": r"\frac{{{law}}}{{{law}}}", "an empty product": r"\prod_{{t=2}}^T 1", "to the power of zero": r"{law}^0"}
+
+
+LONG = ("ch02.first_line", "ch02.second_line", "ch02.terms")          # seconds each, whether they hold or not
+
+
+@pytest.mark.parametrize("task", [pytest.param(name, marks=[pytest.mark.slow] * (name in LONG)) for name in STATEMENTS])
+def test_a_right_answer_with_something_hung_on_it_is_told_so(task):
+    spec = STATEMENTS[task]
+    decorations = PRODUCTS if any(form.get("product") for form in spec["form"]) else {} if task == "ch04.jump_line" else SUMS
+    check_written(RIGHT[task], spec)
+    passed = []
+    for name, text in decorations.items():
+        if spec.get("setting") == "gaussian" and "mathbb" in text:
+            continue
+        try:
+            check_written(f"{RIGHT[task]} {text.format(law=LAW[spec.get('setting', 'vae')])}", spec)
+            passed.append(name)
+        except CheckFailed:
+            continue
+    assert not passed
+
+
+@pytest.mark.parametrize("task", STATEMENTS)
+def test_the_left_side_in_disguise_is_no_answer(task):
+    spec = STATEMENTS[task]
+    left, relation = spec["left"][0], r"\ge" if spec["form"][0]["relations"] == [">="] else "="
+    law = LAW[spec.get("setting", "vae")]
+    for right in (left, rf"{left} + 0", rf"1 \cdot {left}", rf"2 {left} - {left}", rf"\frac{{{law}}}{{{law}}} {left}", rf"{left} - D_{{KL}}({law} \| {law})"):
+        with pytest.raises(CheckFailed):
+            check_written(f"{left} {relation} {right}", spec)
