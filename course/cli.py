@@ -168,6 +168,22 @@ def class_(
 
 
 @app.command()
+def exam(
+    seed: Annotated[int, typer.Option(help="Another seed, another paper, equally hard")],
+    tasks: Annotated[int, typer.Option(help="Questions: formulas, numbers and code in turn")] = 6,
+    out: Annotated[Path, typer.Option(help="The folder for paper.html, key.json and answers.toml")] = Path("out/exam"),
+    mark: Annotated[list[Path] | None, typer.Option(metavar="ANSWERS.toml", help="Mark filled-in forms instead; repeat for several")] = None,
+) -> None:
+    """Write an exam with its key, or mark the answers to one. Every right line is proved, every wrong one refuted."""
+    def work() -> None:
+        from course.grading.exam import marks_of, write_exam
+
+        print(marks_of(mark, seed, tasks) if mark else "\n".join(map(str, write_exam(out, seed, tasks))))
+
+    _or_fail(work)
+
+
+@app.command()
 def show(
     report: Annotated[Path, typer.Argument(metavar="REPORT.json", help="What `course grade` wrote")],
     format: Annotated[str, typer.Option(help="gradescope, classroom50, github, junit, csv, markdown or html")] = "markdown",
