@@ -13,9 +13,11 @@ import re
 import subprocess
 import sys
 import textwrap
+import tomllib
 from functools import cache
 from pathlib import Path
 
+import markdown
 import matplotlib
 
 from course.grading.manifest import load_tasks
@@ -195,7 +197,10 @@ def picture(image, name: str, alt: str, caption: str = "", width: int | None = N
 
 
 def exercises(*files: str) -> str:
-    """The tasks of some exercise files ("ch03_forward") with their points, and their hints folded away, as HTML."""
+    """The tasks of some exercise files ("ch03_forward") as HTML: for each its question, a box to try a line of LaTeX in, and its hints,
+    one behind the other."""
+    from .judge import check
+
     parts = []
     for file in files:
         tasks = [task for task in load_tasks().values() if task.chapter == file]
@@ -203,21 +208,64 @@ def exercises(*files: str) -> str:
             raise ValueError(f"no tasks for {file!r}: is there a manifest tests/exercises/{file}.toml?")
         written = [f"exercises/{file}{end}" for end in (".py", ".md") if (ROOT / "exercises" / f"{file}{end}").exists()]
         names = " and ".join(f"<code>{name}</code>" for name in written)
-        points, more = (sum(task.points for task in tasks if task.extra == extra) for extra in (False, True))
-        worth = " and ".join(filter(None, [f"{points:g} points" * (points > 0), f"{more:g} extra points" * (more > 0)]))
-        parts.append(f"<p>In {names}, {len(tasks)} task{'s' * (len(tasks) != 1)}, {worth}. Open a task for its hints.</p>\n")
+        points = sum(task.points for task in tasks)
+        count = f"{len(tasks)} task{'s' * (len(tasks) != 1)}"
+        how = "Open a task for its question; the hints are folded inside, one behind the other."
+        parts.append(f"<p>In {names}, {count}, {points:g} points. {how}</p>\n")
         for task in tasks:
-            steps = "".join(f"<li>{_inline(hint)}</li>" for hint in task.hints)
+            hints = ""
+            for number, hint in reversed(list(enumerate(task.hints, 1))):
+                title = f"{'One more hint' if number > 1 else 'A hint'} ({number} of {len(task.hints)})"
+                hints = f'<details class="hint"><summary>{title}</summary><p>{_inline(hint)}</p>{hints}</details>'
+            text, answer = question(task)
+            box = ""
+            if answer == "latex":
+                box = ("<p>Try a line. The judge says whether it is true; whether it says what was asked, "
+                       "<code>course check</code> knows.</p>" + check("", _setting(task), task.id))
             parts.append(
                 f"<details><summary>{_inline(task.title)} (<code>{task.id}</code>, {task.points:g}&nbsp;"
-                f"{'extra ' * task.extra}{'point' if task.points == 1 else 'points'})</summary><ol>{steps}</ol></details>\n"
+                f"{'point' if task.points == 1 else 'points'})</summary>{text}{box}{hints}</details>\n"
             )
     return "".join(parts)
 
 
+def _setting(task) -> str:
+    """In which setting a task's answer is judged: what its checks say, where they are here."""
+    path = ROOT / "tests" / "exercises" / "answers" / f"{task.chapter}.toml"
+    about = tomllib.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return about.get(task.id, {}).get("setting", "vae")
+
+
+def question(task) -> tuple[str, str]:
+    """What a task asks, as HTML, and the kind of its answer: "latex", "text", "python" or "".
+
+    From the very file that the student edits: the docstring of the function, or the words above the fence."""
+    name = task.id.partition(".")[2]
+    for end in (".md", ".py"):
+        path = ROOT / "exercises" / f"{task.chapter}{end}"
+        text = path.read_text(encoding="utf-8") if path.exists() else ""
+        if end == ".md" and (found := re.search(rf"^### {re.escape(task.id)}\n(.*?)^```(\w+) {re.escape(task.id)}$", text, re.M | re.S)):
+            return _markdown(found[1]), found[2]
+        if end == ".py" and text:
+            for node in ast.walk(ast.parse(text)):
+                if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.name == name and ast.get_docstring(node):
+                    signature = f"{'class' if isinstance(node, ast.ClassDef) else 'def'} {name}"
+                    if isinstance(node, ast.FunctionDef):
+                        signature += f"({ast.unparse(node.args)})"
+                    return f"<pre><code>{html.escape(signature)}</code></pre>" + _markdown(ast.get_docstring(node)), "python"
+    return "", ""
+
+
+def _markdown(text: str) -> str:
+    """A question's Markdown as HTML, its formulas for KaTeX."""
+    extensions = ["tables", "fenced_code", "sane_lists", "pymdownx.arithmatex"]
+    made = markdown.markdown(text, extensions=extensions, extension_configs={"pymdownx.arithmatex": {"generic": True}})
+    return re.sub(r"\n\s*\n", "\n", made)                  # a blank line would end the HTML block that this goes into
+
+
 def _inline(text: str) -> str:
-    """A line of text with Markdown's `code`, as HTML."""
-    return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text, quote=False))
+    """A line of text with Markdown's `code` and formulas between dollars, as HTML."""
+    return re.sub(r"^<p>|</p>$", "", _markdown(text))
 
 
 def axes(rows: int = 1, columns: int = 1, width: float = 7.0, height: float = 2.8, **options):

@@ -10,10 +10,11 @@ PYODIDE = ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm", "python_stdlib.
 FILES = (*(f"runtimes/pyodide/{name}" for name in PYODIDE), "judge/judge.zip")
 
 
-def check(latex: str = "", setting: str = "vae") -> str:
-    """A box to write in, with a line to begin from."""
+def check(latex: str = "", setting: str = "vae", keep: str = "") -> str:
+    """A box to write in, with a line to begin from. keep: a name under which the browser remembers what was written."""
     size, more = weight(FILES), weight(("judge/algebra.zip",))
     about = f'data-bytes="{size}" data-more="{more}"' if size and more else (
         'data-reason="This copy of the site was built without the judge for browsers; course prove on your machine answers the same."')
     names = " ".join([*settings, "gaussian"])
-    return f'<eq-check {about} data-settings="{names}" setting="{setting}" latex="{html.escape(latex, quote=True)}"></eq-check>\n'
+    line = f'setting="{setting}" latex="{html.escape(latex, quote=True)}" data-keep="{keep}"'
+    return f'<eq-check {about} data-settings="{names}" {line}></eq-check>\n'

@@ -12,7 +12,7 @@
       nav.setAttribute("aria-label", document.getElementById(nav.getAttribute("aria-labelledby"))?.textContent.trim() || "Pages");
       nav.removeAttribute("aria-labelledby");
     });
-    document.querySelectorAll(".arithmatex, .eq-shown, .formula-later, .katex-display, .drawing, .md-typeset__scrollwrap, .md-typeset pre > code, .md-typeset pre").forEach((box) => {
+    document.querySelectorAll(".arithmatex, .fig-drawing, .eq-shown, .formula-later, .katex-display, .drawing, .md-typeset__scrollwrap, .md-typeset pre > code, .md-typeset pre").forEach((box) => {
       const wide = box.scrollWidth > box.clientWidth + 1 && /auto|scroll/.test(getComputedStyle(box).overflowX);
       box.classList.toggle("is-wide", wide);                      // a shade at the edge says that there is more
       if (!wide) return;

@@ -47,6 +47,11 @@
       if (given.latex) latex.value = given.latex.slice(0, 20000);
       setting.value = [given.setting, this.getAttribute("setting"), settings[0]].find((each) => settings.includes(each));
       if (given.latex) document.addEventListener("course:math", () => this.scrollIntoView(), { once: true });
+      if (this.dataset.keep) {                                   // the reader's own draft, on the reader's own machine
+        const name = `draft ${this.dataset.keep}`;
+        try { latex.value = localStorage.getItem(name) ?? latex.value; } catch { /* private window */ }
+        latex.addEventListener("input", () => { try { localStorage.setItem(name, latex.value); } catch { /* full, or private */ } });
+      }
       this.button();
       this.form.addEventListener("submit", (event) => { event.preventDefault(); this.ask(); });
       this.form.elements.stop.addEventListener("click", stop);

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageChops
 
-from tests.site.conftest import PAGES, url_of
+from tests.site.conftest import DOCS, PAGES, url_of
 
 AXE = Path(__file__).parent / "vendor" / "axe.min.js"
 RULES = {                                       # in the dark only colours differ; on a phone boxes scroll and shrink
@@ -59,6 +59,8 @@ def test_page(visit, source, view):
     cut = page.evaluate("Array.from(document.querySelectorAll('.language-python pre > code')).filter(c => c.offsetParent"
                         " && c.scrollWidth > c.clientWidth + 1).map(c => c.textContent.slice(0, 80))")
     assert not cut, f"listings that are not seen whole: {cut}"
+    if "figures.common import" in (DOCS / source).read_text(encoding="utf-8"):
+        assert page.locator(".language-python pre > code").count(), "no listing is known as Python"
 
 
 WIDTHS = {"screen": {"viewport": {"width": 1280, "height": 900}}, "tablet": {"viewport": {"width": 768, "height": 900}},
