@@ -34,7 +34,6 @@ from .closed_forms import (
     moved,
     name_of,
     rank,
-    room,
     shifted,
 )
 from .edits import edits
@@ -57,6 +56,7 @@ class Outcome:
     steps: None when the proof is for every t, else the values of t (or T) for which the line was decided.
     indexed: whether the line speaks of t (or s, T) at all.
     where: at a refutation, what each symbol was set to; left, right: the exact values of the two sides there.
+    evidence: what the kernel re-checks before any of this is shown.
     """
 
     kind: str
@@ -66,6 +66,7 @@ class Outcome:
     where: dict[str, str] = field(default_factory=dict)
     left: str = ""
     right: str = ""
+    evidence: tuple[dict, ...] = ()
 
     @property
     def proved_for(self) -> str:
@@ -89,17 +90,19 @@ def decide(left: Node, relation: str, right: Node, sense: Sense = PLAIN) -> Outc
         left, right = _losses(left, averaged), _losses(right, averaged)
         line = Line((left, right), (relation,), sense=sense)
         if left == right and relation == "=":
-            return Outcome("identity", "both sides are the same, letter by letter")
+            text = tree.latex(left)
+            letters = {"format": 1, "rule": "letters", "claim": [text, "=", text]}
+            return Outcome("identity", "both sides are the same, letter by letter", evidence=(letters,))
         for roots in (5, 10, 24):
             try:
-                found = _decide(line, room(roots))
+                found = _decide(line, roots)
                 bound = {n.var for n in tree.walk(line) if isinstance(n, Big)}
                 several = sorted({i.var for i in _needed(line)} - bound - {""}, key=lambda v: LETTERS.get(v, 3))
                 if len(several) > 1 and found.kind in {"identity", "bound"}:
                     found = replace(found, reason=f"{found.reason}, for {' < '.join(several)}")
                 return found
             except Concrete:
-                return _concretely(line, room(2 * roots))
+                return _concretely(line, 2 * roots)
             except Full:
                 continue
         raise Beyond("more than 24 different roots or logarithms")
@@ -155,6 +158,7 @@ def _sides(m: Meaning, line: tree.Chain):
 
 def _difference(m: Meaning, a, b) -> dict:
     """The coefficients of left - right that are not zero; empty when the sides are equal."""
+    _note(m, _parts(a), _parts(b))
     if isinstance(a, Gaussian):
         out = dict(m.combine((m.k.one, a.mean), (-m.k.one, b.mean)).parts)
         return out if m.k.zero_test(a.variance - b.variance) else {**out, "variance": a.variance - b.variance}
@@ -167,13 +171,39 @@ def _difference(m: Meaning, a, b) -> dict:
     return m.plus((m.k.one, a), (-m.k.one, b)).parts
 
 
-def _decide(line: tree.Chain, algebra) -> Outcome:
-    found = _decide_as_written(line, algebra)
+def _decide(line: tree.Chain, roots: int) -> Outcome:
+    found = _with_evidence(line, roots)
     if found.kind == "refuted" and (other := _ddim_densities(line)) != line:
-        again = _decide_as_written(other, algebra)
+        again = _with_evidence(other, roots)
         if again.kind == "identity":
             return replace(again, reason="true of the family q_sigma of DDIM (Song et al. 2021, equation 7), not of q")
     return found
+
+
+def _with_evidence(line: tree.Chain, roots: int) -> Outcome:
+    """The outcome, and the steps of arithmetic from which the kernel finds out by itself that the sides agree."""
+    from .traced import Tracer
+
+    tracer = Tracer()
+    found = _decide_as_written(line, tracer.room(roots))
+    if found.kind not in {"identity", "bound"}:
+        return found
+    strict = found.kind == "bound" and line.relations[0] in "<>"
+    proof = tracer.evidence("=" if found.kind == "identity" else ">" if strict else ">=")
+    return replace(found, evidence=(proof,) if proof else ())
+
+
+def _note(m: Meaning, left: dict | None, right: dict | None, gap: dict | None = None) -> None:
+    """Keep what is compared for the kernel, where the arithmetic keeps account (traced.py)."""
+    if hasattr(m.k, "tracer"):
+        m.k.tracer.compare(left, right, gap)
+
+
+def _parts(side) -> dict:
+    """The coefficients of a value, by what they stand before."""
+    if isinstance(side, Gaussian):
+        return {**side.mean.parts, "variance": side.variance}
+    return side.log.parts if isinstance(side, Positive) else side.parts
 
 
 def _ddim_densities(line: tree.Chain) -> tree.Chain:
@@ -209,10 +239,12 @@ def _decide_as_written(line: tree.Chain, algebra) -> Outcome:
     if relation == "propto":
         return _proportional(m, line, gap)
     if relation in {"=", "!="} and constants:
-        rest = {key for key in gap if isinstance(key, tuple) and any(n in m.networks for atom in key for n in atom)}
+        rest = {key for key in gap if _with_network(m, key)}
         if not m.networks:
             return Outcome("undecided", f"{min(constants)} is a free constant, so the line says nothing")
         if not rest:
+            nets = [{key: c for key, c in _parts(v).items() if _with_network(m, key)} for v in (a, b)]
+            _note(m, *nets)
             return Outcome(
                 "identity", f"both sides differ by something that does not depend on the network, called {min(constants)}"
             )
@@ -233,10 +265,19 @@ def _decide_as_written(line: tree.Chain, algebra) -> Outcome:
     )
 
 
-def _concretely(line: tree.Chain, algebra) -> Outcome:
+def _with_network(m: Meaning, key) -> bool:
+    return isinstance(key, tuple) and any(n in m.networks for atom in key for n in atom)
+
+
+def _concretely(line: tree.Chain, roots: int) -> Outcome:
     """Decide the line for several numbers of steps, every sum and product written out."""
     from .algebra import Beyond
 
+    sense = line.sense if isinstance(line, Line) else PLAIN
+    shorter, lemmas = _telescoped(line, sense)
+    if shorter != line:
+        found = decide(shorter.terms[0], shorter.relations[0], shorter.terms[1], sense)
+        return replace(found, evidence=(*lemmas, *found.evidence)) if found.kind == "identity" else found
     names = {i.var for n in tree.walk(line) for i in _all_indices(n)} | {
         n.name for n in tree.walk(line) if isinstance(n, Sym) and n.name in LETTERS and not n.sub and not n.marks
     }
@@ -253,7 +294,7 @@ def _concretely(line: tree.Chain, algebra) -> Outcome:
     for low in dict.fromkeys((first, first + 1, first + 2, max(first, last), max(first, last + 1), first + 3)):
         values = {v: low + k for k, v in enumerate(free)}
         try:
-            outcome = _decide(_ground(line, values), algebra)
+            outcome = _decide(_ground(line, values), roots)
         except Concrete:
             raise NotSaid("a sum or product whose limits are not said") from None
         except Beyond:
@@ -273,36 +314,67 @@ def _concretely(line: tree.Chain, algebra) -> Outcome:
     kinds = {o.kind for o in outcomes}
     if "undecided" in kinds:
         return next(o for o in outcomes if o.kind == "undecided")
-    if kinds == {"identity"} and len(free) == 1 and _by_induction(line, free[0]):
-        return Outcome("identity", f"by induction on {free[0]}: true for 2, and from {free[0]} - 1 to {free[0]}")
+    if kinds == {"identity"} and len(free) == 1 and (proof := _by_induction(line, free[0])):
+        base = tuple(e for o in outcomes for e in o.evidence)
+        reason = f"by induction on {free[0]}: true for 2, and from {free[0]} - 1 to {free[0]}"
+        return Outcome("identity", reason, evidence=base + proof)
     said = ", ".join(map(str, sorted(steps)))
     return Outcome("undecided", f"it holds for {free[-1]} = {said}; that it holds for every {free[-1]} was not proved")
 
 
-def _by_induction(line: tree.Chain, letter: str) -> bool:
+def _telescoped(line: tree.Chain, sense: Sense) -> tuple[tree.Chain, tuple[dict, ...]]:
+    r"""The line with every product of alphas inside a sum as a quotient of two \bar\alpha, and the evidence that it is one."""
+    lemmas: list[dict] = []
+
+    def change(node: Node, inside: bool) -> Node:
+        node = tree.rebuild(node, lambda child: change(child, inside or isinstance(node, Big)))
+        if not inside or not isinstance(node, Big) or node.kind != "prod" or node.low is None or node.high is None:
+            return node
+        alpha = Sym("alpha", (Index(node.var, 0),))
+        if node.body not in (alpha, Add((Num(Fraction(1)), Neg(replace(alpha, name="beta"))))):
+            return node
+        ends = (Sym("alpha", (i,), ("bar",)) for i in (node.high, shifted(node.low, -1)))
+        quotient = Div(*ends)
+        found = decide(node, "=", quotient, sense)
+        if found.kind != "identity":
+            return node
+        lemmas.extend(found.evidence)
+        return quotient
+
+    return replace(line, terms=tuple(change(t, False) for t in line.terms)), tuple(lemmas)
+
+
+def _by_induction(line: tree.Chain, letter: str) -> tuple[dict, ...]:
     """Whether an equation with one sum up to `letter` follows from itself one step earlier.
 
     With S the sum one step earlier, the claim there is D0(S) = 0 and here D1(S) = 0, both linear in S. The second follows from
-    the first when D1(0) (D0(1) - D0(0)) = (D1(1) - D1(0)) D0(0) and D0 depends on S at all.
+    the first when D1(0) (D0(1) - D0(0)) = (D1(1) - D1(0)) D0(0) and D0 depends on S at all. Returns the evidence for these
+    equations, nothing where the induction does not go through.
     """
-    line = _telescoped(line)
     sums = [n for n in tree.walk(line) if isinstance(n, Big)]
     if len(sums) != 1 or sums[0].kind != "sum" or not _linear_in(line, sums[0]):
-        return False
+        return ()
     (total,) = sums
     if total.low is None or total.low.var or total.high is None or total.high.var != letter:
-        return False
+        return ()
     if total.low.shift - total.high.shift > 3:
-        return False  # the sum is still empty where the induction starts
+        return ()  # the sum is still empty where the induction starts
+
+    proof: list[dict] = []
 
     def equal(left: Node, right: Node) -> bool:
-        return decide(left, "=", right, line.sense if isinstance(line, Line) else PLAIN).kind == "identity"
+        found = decide(left, "=", right, line.sense if isinstance(line, Line) else PLAIN)
+        if found.kind == "identity":
+            proof.extend(found.evidence)
+        return found.kind == "identity"
 
     before = Index(letter, -1)
     body, earlier = total.body, moved(total.body, letter, before)
-    ratio, somewhere = Div(body, earlier), moved(Div(body, earlier), total.var, Index("", max(total.low.shift, 1)))
-    if not equal(ratio, somewhere):
-        return False
+    somewhere: Node = Num(Fraction(1))
+    if body != earlier:
+        somewhere = moved(Div(body, earlier), total.var, Index("", max(total.low.shift, 1)))
+        if not equal(Div(body, earlier), somewhere):
+            return ()
 
     def difference(value: int, step_back: bool) -> Node:
         """left - right with S = value."""
@@ -314,15 +386,9 @@ def _by_induction(line: tree.Chain, letter: str) -> bool:
 
     d0, d1 = ([difference(v, back) for v in (0, 1)] for back in (True, False))
     slope0, slope1 = (Add((d[1], Neg(d[0]))) for d in (d0, d1))
-    return not equal(slope0, Num(Fraction(0))) and equal(Mul((d1[0], slope0)), Mul((slope1, d0[0])))
-
-
-def _telescoped(node: Node):
-    r"""Products of alphas as quotients of two \bar\alpha."""
-    match node:
-        case Big("prod", var, Index() as low, Index() as high, body) if body == Sym("alpha", (Index(var, 0),)):
-            return Div(Sym("alpha", (high,), ("bar",)), Sym("alpha", (shifted(low, -1),), ("bar",)))
-    return tree.rebuild(node, _telescoped)
+    if equal(slope0, Num(Fraction(0))) or not equal(Mul((d1[0], slope0)), Mul((slope1, d0[0]))):
+        return ()
+    return tuple(proof)
 
 
 def _put(node: Node, old: Node, new: Node) -> Node:
@@ -435,8 +501,13 @@ def _proportional(m: Meaning, line: tree.Chain, gap: dict) -> Outcome:
     (name,) = of.parts
     left = {key for key in gap if any(m._depends(n, name) for atom in key for n in atom)}
     if not left:
+        sides = line.terms
+        both = [m.log_of(m.value(n)).parts for n in sides]
+        _note(m, *({k: c for k, c in parts.items() if any(m._depends(n, name) for at in k for n in at)} for parts in both))
         return Outcome("identity", f"the sides differ by a factor without {name}")
     return _refute_ratio(line, name) or Outcome("undecided", f"the ratio of the sides still depends on {name}")
+
+
 
 
 def _bound(m: Meaning, line: tree.Chain, a, b, gap: dict, algebra) -> Outcome:
@@ -452,11 +523,15 @@ def _bound(m: Meaning, line: tree.Chain, a, b, gap: dict, algebra) -> Outcome:
     up = relation in {">=", ">"}
     large, small = line.terms if up else line.terms[::-1]
     if relation in {">=", "<="} and isinstance(large, KL) and small == Num(Fraction(0)):
+        _note(m, None, None)  # the proof is one about all laws, see judging
         return Outcome("bound", "a KL divergence is never negative (Gibbs)")
     if isinstance(a, Positive):
         a, b = a.log, b.log
-    form = m.plus((m.k.one if up else -m.k.one, a), (-m.k.one if up else m.k.one, b))
-    if _never_negative(m, form) and (relation in {">=", "<="} or m.k.sign(form.parts.get((), m.k.zero)) == 1):
+    a, b = (a, b) if up else (b, a)
+    form = m.plus((m.k.one, a), (-m.k.one, b))
+    gap = _never_negative(m, form)
+    if gap is not None and (relation in {">=", "<="} or m.k.sign(form.parts.get((), m.k.zero)) == 1):
+        _note(m, a.parts, b.parts, gap)
         return Outcome("bound", "the difference of the sides is a sum of positive terms")
     return _refute(line, relation) or Outcome("undecided", "neither a proof nor values at which it fails were found")
 
@@ -466,13 +541,13 @@ def _needed(line: tree.Chain) -> set[Index]:
     return {i for n in tree.walk(line) for i in _all_indices(n)}
 
 
-def _never_negative(m: Meaning, form: Scalar) -> bool:
-    """Whether constant + quadratic form in the vectors is seen to be nonnegative: by Gaussian elimination, pivot by pivot."""
+def _never_negative(m: Meaning, form: Scalar) -> dict | None:
+    """Constant + quadratic form in the vectors as a positive number plus squares of vectors with positive weights, by Gaussian
+    elimination, pivot by pivot: what the kernel is shown of it, or None where this is not seen."""
     parts = dict(form.parts)
-    if m.k.sign(parts.pop((), m.k.zero)) not in {0, 1} or any(
-        len(key) != 1 or len(key[0]) != 2 or key[0][0] == "log q" for key in parts
-    ):
-        return False
+    number = parts.pop((), m.k.zero)
+    if m.k.sign(number) not in {0, 1} or any(len(key) != 1 or len(key[0]) != 2 or key[0][0] == "log q" for key in parts):
+        return None
     names = sorted({n for ((u, v),) in parts for n in (u, v)})
     half = m.k.number(Fraction(1, 2))
     rows = {
@@ -481,17 +556,23 @@ def _never_negative(m: Meaning, form: Scalar) -> bool:
         }
         for u in names
     }
+    traced = hasattr(m.k, "tracer")
+    gap: dict = {"number": m.k.seen_positive(number) if traced and m.k.sign(number) == 1 else None, "squares": []}
     while names:
         pivot = names.pop(0)
         sign = m.k.sign(rows[pivot][pivot])
         if sign == 0 and all(m.k.zero_test(rows[pivot][v]) for v in names):
             continue
         if sign != 1:
-            return False
+            return None
+        row = {v: m.k.divide(rows[pivot][v], rows[pivot][pivot]) for v in names}
+        if traced:
+            vector = [[pivot, m.k.one.step], *([v, c.step] for v, c in row.items() if not m.k.zero_test(c))]
+            gap["squares"].append([m.k.seen_positive(rows[pivot][pivot]), vector])
         for u in names:
             for v in names:
-                rows[u][v] = rows[u][v] - m.k.divide(rows[u][pivot] * rows[pivot][v], rows[pivot][pivot])
-    return True
+                rows[u][v] = rows[u][v] - row[u] * rows[pivot][v]
+    return gap
 
 
 # ---------------------------------------------------------------------------------------------------- in law
@@ -535,6 +616,7 @@ def _same_law(m: Meaning, a: Vector, b: Vector) -> str:
     if not left and not right:
         if counts[0] == counts[1]:
             return ""  # two names for one noise are not one noise
+        _note(m, *({**{n: v.parts[n] for n in equal}, "variance": x} for v, x in zip((a, b), variances, strict=True)))
         return "equal in law: the noises add up to the same variance" if k.zero_test(variances[0] - variances[1]) else ""
     if len(left) != 1 or next(iter(left)) not in at or not right:
         return ""
@@ -565,14 +647,15 @@ def _same_law(m: Meaning, a: Vector, b: Vector) -> str:
             return ""
         clean = m.clean_of(now, eps)
         choices = (k[name_of("sigma", now)] ** 2 if not m.eta else m.sigma(now) ** 2, k.one - m.alpha(now), m.beta_tilde(now))
-        stepped = now == shifted(i, 1) and any(k.zero_test(variance - v) for v in choices)
-        if stepped and not m.combine((k.one, target), (-k.one, m.mu_theta(now))).parts:
+        equals = [v for v in choices if now == shifted(i, 1) and k.zero_test(variance - v)]
+        law = Gaussian(name, target, variance)
+        if equals and not _difference(m, law, Gaussian(name, m.mu_theta(now), equals[0])):
             return "the sampling step of DDPM: mean mu_theta and variance sigma_t^2, as the setting declares p(x_{t-1} | x_t)"
     elif set(given) == {now, Index("", 0)}:
         eps, clean = m.noise_of(now), m.x(Index("", 0))
     else:
         return ""
-    if not m.combine((k.one, target), (-k.one, m.ddim_mean(i, variance, clean, eps))).parts:
+    if not _difference(m, target, m.ddim_mean(i, variance, clean, eps)):
         return "the step of DDIM with this variance (Song et al. 2021, equation 12)"
     return ""
 
@@ -610,15 +693,16 @@ class Values:
     """Exact numbers for every symbol of a line: `sides` are what `build` makes of the line at this point."""
 
     def __init__(self, line: tree.Chain, build, attempt: int = 0, world: bool = False):
-        from .algebra import At
+        from .traced import Tracer
 
+        self.tracer = Tracer()
         self.names: tuple[str, ...] = ()
         self.point: dict[str, Fraction] = {}
 
         def algebra(positive, free, logs=False):
             self.names = (*positive, *free)
             self.point = _point(main_points(line), self.names, attempt)
-            return At(self.point)
+            return self.tracer.at(self.point)
 
         self.m = Meaning(line, algebra, world=world)
         self.shown: dict[str, str] = {}
@@ -716,6 +800,7 @@ def _refute(line: tree.Chain, relation: str, build=_sides) -> Outcome | None:
                     return Outcome("refuted", "one side is a number, the other a matrix", where=where, left=both[0], right=both[1])
                 x, y = values.pair()
                 equal = values.m.k.zero_test(x - y)
+                proof = values.tracer.differ(x, "=" if relation == "~" else relation, y)
                 if equal and relation not in ("<", ">", "!="):
                     continue
                 gap = values.m.k.exact(x - y).evalf(30)
@@ -736,7 +821,7 @@ def _refute(line: tree.Chain, relation: str, build=_sides) -> Outcome | None:
             reason = "the two sides differ at these values"
             if isinstance(a, Gaussian):
                 reason = "the " + ("mean" if values.m.k.zero_test(a.variance - b.variance) else "variance") + " is another one"
-            return Outcome("refuted", reason, where=shown, left=show(x), right=show(y))
+            return Outcome("refuted", reason, where=shown, left=show(x), right=show(y), evidence=(proof,))
     return None
 
 
@@ -755,6 +840,7 @@ def _refute_ratio(line: tree.Chain, name: str) -> Outcome | None:
             if values.m.marked or values.m.k.zero_test(logs[0] - logs[1]):
                 continue
             exact = [values.m.k.exact(x) for x in logs]
+            proof = values.tracer.differ(logs[0], "=", logs[1])
             where = {**values.everything(line), name: "2, and then 3"}
             return Outcome(
                 "refuted",
@@ -762,6 +848,7 @@ def _refute_ratio(line: tree.Chain, name: str) -> Outcome | None:
                 where=where,
                 left=f"log of the ratio at {name} = 2: {show(exact[0])}",
                 right=f"log of the ratio at {name} = 3: {show(exact[1])}",
+                evidence=(proof,),
             )
         except (Undefined, ArithmeticError):
             continue

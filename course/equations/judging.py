@@ -794,18 +794,36 @@ class Numbers:
 
 
 def _closed_form(left: Node, relation: str, right: Node, explaining: bool, sense: Sense = PLAIN) -> Verdict:
-    """The verdict of course.equations.gaussian."""
+    """The verdict of course.equations.gaussian, as far as the kernel confirms what it rests on."""
     from course.equations import gaussian
 
     found = gaussian.decide(left, relation, right, sense)
-    proved_for = ""
-    if found.kind in ACCEPTED:
-        proved_for = "all t" if found.steps is None else "t = " + ", ".join(map(str, found.steps))
+    if found.kind == "undecided":
+        return Verdict("undecided", reason=found.reason)
+    proof = found.evidence
+    if found.kind == "bound" and not proof:
+        proof = _of_any_laws(left, relation, right)
+    if not (proof and all(map(evidence.earned, proof))):
+        why = next(filter(None, map(evidence.refusal, proof)), "there is no evidence that it can check")
+        return Verdict("undecided", reason=f"{found.reason}; but the kernel does not confirm that it is {found.kind}: {why}")
     repairs: tuple = ()
     if found.kind == "refuted" and explaining:
         repairs = tuple((latex(chain), what) for what, chain in gaussian.repairs(left, relation, right, sense))
     cex = Numbers(found.where, found.left, found.right, relation) if found.kind == "refuted" else None
-    return Verdict(found.kind, reason=found.reason, counterexample=cex, repairs=repairs, proved_for=proved_for)
+    return Verdict(
+        found.kind,
+        reason=found.reason,
+        counterexample=cex,
+        repairs=repairs,
+        proved_for="all t" if found.kind in ACCEPTED else "",
+        evidence=proof,
+    )
+
+
+def _of_any_laws(left: Node, relation: str, right: Node) -> tuple[dict, ...]:
+    """The evidence that an inequality between divergences holds for all laws, Gaussian ones among them; empty if it does not."""
+    verdict = decide(Claim(settings["diffusion"], left, relation, right), False, False)
+    return verdict.evidence if verdict.accepted else ()
 
 
 def combine(relations: list[str]) -> str | None:

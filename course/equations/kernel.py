@@ -15,17 +15,21 @@ A claim with free indices speaks of all their values in 1..T at which its variab
               GIBBS = sum_V l (log l - log w) + log sum_V w >= 0 whenever sum_V l = 1     (the only inequality there is)
     log       the logarithm is increasing: positive a, b are to each other as log a, log b
     world     one world of finitely many values, worked out in fractions: the claim fails there
+    points    closed forms: the coefficients of both sides, as steps of exact arithmetic, agree at random points
+    letters   both sides are the same text
+    differ    two numbers, made by steps of exact arithmetic, are not as claimed
     equal     a strict inequality fails: both sides are the same where q is p
 What is proved holds for all positive laws that factorise as declared, whatever the alphabets, for densities too.
 """
 
 import json
+import random
 import sys
 from decimal import Decimal, localcontext
 from fractions import Fraction
 from functools import lru_cache, reduce
 from itertools import combinations, permutations, product
-from math import prod
+from math import gcd, isqrt, prod
 
 UNIT = (frozenset(), frozenset(), frozenset())  # a term: bound variables, {(factor, exponent)}, {(factor, power of its log)}
 MAX_PARTS, MAX_TERMS, MAX_T, MAX_CELLS, MAX_DIGITS = 200_000, 6_000, 24, 100_000, 600
@@ -693,6 +697,199 @@ def attained(evidence):
     raise Rejected("the two sides are not seen to be equal there")
 
 
+# ------------------------------------------------------------------------------------------------- closed forms, at points
+
+
+class Exact:
+    """Exact numbers at one point: {(roots, logarithms): fraction}. A root is the place of its radicand in `roots`, no product of
+    which is a square, so different sets of roots are independent over the fractions; a logarithm is that of a whole number."""
+
+    def __init__(self):
+        self.roots = []
+
+    def times(self, a, b):
+        out = {}
+        for (ra, la), ca in a.items():
+            for (rb, lb), cb in b.items():
+                both = prod((self.roots[i] for i in ra & rb), start=Fraction(1))
+                add(out, {(ra ^ rb, tuple(sorted(la + lb))): bounded(ca * cb * both)})
+        return out
+
+    def power(self, a, n):
+        if n < 0 and not a:
+            raise ZeroDivisionError
+        if n < 0:
+            top = {(frozenset(), ()): Fraction(1)}
+            while len(a) > 1 or any(r for r, _ in a):
+                if any(logs for _, logs in a):
+                    raise Rejected("a division by a logarithm")
+                i = max(i for r, _ in a for i in r)
+                turned = {(r, logs): -c if i in r else c for (r, logs), c in a.items()}
+                turned = turned if any(i not in r for r, _ in a) else {(frozenset([i]), ()): Fraction(1)}
+                top, a = self.times(top, turned), self.times(a, turned)
+            return self.power(self.times(top, {k: 1 / c for k, c in a.items()}), -n)
+        return reduce(self.times, [a] * n, {(frozenset(), ()): Fraction(1)})
+
+    def single(self, a):
+        """(roots, coefficient) of a number that is one fraction times roots."""
+        if not a:
+            return frozenset(), Fraction(0)
+        ((roots, logs), c), *more = a.items()
+        return (roots, c) if not more and not logs else reject("the root or logarithm of a sum with roots")
+
+    def sqrt(self, a):
+        roots, c = self.single(a)
+        if roots or c < 0:
+            raise (Rejected("a root inside a root") if roots else ZeroDivisionError)
+        for size in range(len(self.roots) + 1):
+            for some in combinations(range(len(self.roots)), size):
+                scaled = c * prod((self.roots[i] for i in some), start=Fraction(1))
+                root = Fraction(isqrt(scaled.numerator), isqrt(scaled.denominator))
+                if root * root == scaled:
+                    return {(frozenset(some), ()): root / prod(self.roots[i] for i in some)} if c else {}
+        self.roots.append(c)
+        return {(frozenset([len(self.roots) - 1]), ()): Fraction(1)} if len(self.roots) < 12 else reject("too many roots")
+
+    def log(self, a):
+        roots, c = self.single(a)
+        if c <= 0:
+            raise ZeroDivisionError
+        out = {}
+        for x, half in ((c, Fraction(1)), *((self.roots[i], Fraction(1, 2)) for i in roots)):
+            add(out, {(frozenset(), (n,)): half * e for n, e in ((x.numerator, 1), (x.denominator, -1)) if n > 1})
+        return out
+
+    def decimal(self, a):
+        terms = (decimal(c) * prod(decimal(self.roots[i]).sqrt() for i in r) * prod(Decimal(n).ln() for n in k) for (r, k), c in a.items())
+        return sum(terms, Decimal(0))
+
+    def zero(self, a):
+        """Is it zero? Logarithms of coprime numbers are independent, so all are written by a coprime base first."""
+        base = []
+        for n in {n for _, logs in a for n in logs}:
+            todo = [n]
+            while todo:
+                n = todo.pop()
+                for b in base if n > 1 else ():
+                    if (g := gcd(n, b)) > 1:
+                        base.remove(b)
+                        todo += [g, n // g, b // g] if g < max(n, b) else []
+                        base += [g] if g == n == b else []
+                        break
+                else:
+                    base += [n] if n > 1 else []
+        total = {}
+        for (roots, logs), c in a.items():
+            terms = {(): c}
+            for n in logs:
+                split = {}
+                for b in base:
+                    while n % b == 0:
+                        add(split, {tuple(sorted((*k, b))): v for k, v in terms.items()})
+                        n //= b
+                terms = split
+            add(total, {(roots, k): v for k, v in terms.items()})
+        return not total
+
+
+def at_point(evidence, unknown):
+    """The values of all steps where the unknowns have these values; ZeroDivisionError where one has none."""
+    exact, out = Exact(), []
+    unknown = {name: {(frozenset(), ()): c} for name, c in unknown.items()}
+    for step in evidence["steps"]:
+        match step:
+            case ["num", str(c)]:
+                value = {(frozenset(), ()): rational(c)} if rational(c) else {}
+            case ["var", name]:
+                value = unknown[name]
+            case ["add", int(i), int(j)] if min(i, j) >= 0:
+                value = add(dict(out[i]), out[j])
+            case ["mul", int(i), int(j)] if min(i, j) >= 0:
+                value = exact.times(out[i], out[j])
+            case ["pow", int(i), int(n)] if i >= 0 and abs(n) <= 12:
+                value = exact.power(out[i], n)
+            case ["sqrt" | "log" as f, int(i)] if i >= 0:
+                value = getattr(exact, f)(out[i])
+            case _:
+                raise Rejected(f"no step: {str(step)[:40]}")
+        if len(value) > 4000:
+            raise Rejected("a number of more than 4000 terms")
+        out.append(value)
+    return exact, out
+
+
+def surely_positive(steps, positive):
+    """For each step: is it positive by its form, whatever the unknowns?"""
+    out = []
+    for step in steps:
+        match step:
+            case ["num", c]:
+                out.append(rational(c) > 0)
+            case ["var", name]:
+                out.append(name in positive)
+            case ["add" | "mul", i, j]:
+                out.append(out[i] and out[j])
+            case ["pow" | "sqrt", i, *_]:
+                out.append(out[i])
+            case _:
+                out.append(False)
+    return out
+
+
+def at_points(evidence):
+    """Checks that the coefficients of both sides, as {product of inner products or vector: step}, agree at random exact points;
+    for an inequality, that left - right is a positive number plus squares of vectors with positive weights."""
+    left, relation, right = evidence["claim"]
+    gaps, steps, found, bits = evidence.get("gap"), evidence["steps"], 0, 0
+    if not (relation == "=" and gaps is None) and not (relation in (">=", ">") and gaps is not None):
+        raise Rejected("an inequality needs a gap, an equation none")
+    if gaps is not None:
+        sure = surely_positive(steps, evidence["positive"])
+        weights = [*([gaps["number"]] if gaps["number"] is not None else []), *(d for d, _ in gaps["squares"])]
+        if not all(sure[i] for i in weights) or (relation == ">" and gaps["number"] is None):
+            raise Rejected("the gap is not seen to be positive")
+    rng = random.SystemRandom()
+    for _ in range(400):
+        try:
+            point = {n: Fraction(rng.randrange(1, 1 << 61), 1 << rng.randrange(52, 68)) for n in (*evidence["positive"], *evidence["free"])}
+            exact, values = at_point(evidence, {n: rng.choice((c, -c)) if n in evidence["free"] else c for n, c in point.items()})
+        except ZeroDivisionError:
+            continue
+        gap = {}
+        for sign, side in ((1, left), (-1, right)):
+            for k, i in side:
+                gap[json.dumps(k)] = add(gap.get(json.dumps(k), {}), values[i], sign)
+        for d, vector in gaps["squares"] if gaps else ():
+            for (u, i), (v, j) in product(vector, repeat=2):
+                k = json.dumps([sorted((u, v))])
+                gap[k] = add(gap.get(k, {}), exact.times(values[d], exact.times(values[i], values[j])), -1)
+        if gaps and gaps["number"] is not None:
+            gap["[]"] = add(gap.get("[]", {}), values[gaps["number"]], -1)
+        if not all(map(exact.zero, gap.values())):
+            raise Rejected("the two sides differ at a random point")
+        found, bits = found + 1, max(bits, len(exact.roots))
+        if found == 2:  # a false identity of degree D survives one point with probability below 2^roots D / 2^61
+            error = 2 * (61 - bits - len(steps).bit_length() - 8)
+            return ("identity" if relation == "=" else "bound"), f"all values, with an error below 2^-{error}"
+    raise Rejected("no point was found at which both sides have a value")
+
+
+def differ(evidence):
+    """Checks that a relation between two numbers, made by steps of exact arithmetic, does not hold."""
+    left, relation, right = evidence["claim"]
+    pi = Fraction("3141592653589793238462643383279502884197169399375105820974944592/1" + 63 * "0")
+    exact, values = at_point(evidence, {"pi": pi})
+    with localcontext() as context:
+        context.prec = 60
+        a, b = exact.decimal(values[left]), exact.decimal(values[right])
+        same = exact.zero(add(dict(values[left]), values[right], -1))
+        if not same and abs(a - b) < Decimal(10) ** -25 * (1 + abs(a) + abs(b)):
+            raise Rejected("the two sides cannot be told apart at this point")
+        below, above = a < b and not same, a > b and not same
+        fails = {"=": not same, "!=": same, ">=": below, ">": not above, "<=": above, "<": not below}[relation]
+    return (a, b) if fails else reject("the relation holds at this point")
+
+
 # ------------------------------------------------------------------------------------------------- the door
 
 
@@ -701,12 +898,15 @@ def check(evidence):
     try:
         if evidence.get("format") != 1:
             raise Rejected("this is no evidence of format 1")
-        if evidence["rule"] == "world":
-            left, right = refuted(evidence)
+        if evidence["rule"] in ("world", "differ"):
+            left, right = refuted(evidence) if evidence["rule"] == "world" else differ(evidence)
             return {"kind": "refuted", "extent": "", "left": str(left)[:70], "right": str(right)[:70]}
         if evidence["rule"] == "equal":
             return {"kind": "refuted", "extent": ""} if attained(evidence) else {}
-        kind, extent = proved(evidence)
+        if evidence["rule"] == "letters":
+            (left, relation, right), words = evidence["claim"], "letter by letter"
+            return {"kind": "identity", "extent": words} if relation == "=" and left == right else reject("not the same")
+        kind, extent = at_points(evidence) if evidence["rule"] == "points" else proved(evidence)
         return {"kind": kind, "extent": extent}
     except (Rejected, Missing) as problem:
         raise Rejected(str(problem)) from None

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from test_gaussian import CASES as GAUSSIAN_CASES
 from test_statements import CASES
 
 from course.equations import evidence, judge, kernel, lower, read, settings
@@ -17,6 +18,9 @@ from course.equations.judging import Claim
 KERNEL = Path(kernel.__file__)
 TRUE = [c for c in CASES if c.kind in ("identity", "bound")]
 FALSE = [c for c in CASES if c.kind == "refuted"]
+
+
+GAUSSIAN = [c[0] for c in GAUSSIAN_CASES if c[1]]
 
 
 def lowered(latex, setting):
@@ -33,7 +37,8 @@ def test_the_kernel_stands_alone():
 
 def test_a_copy_of_the_file_re_checks_every_accepted_statement(tmp_path):
     pieces = [e for c in TRUE for e in judge(c.latex, c.setting).evidence]
-    assert len(pieces) >= len(TRUE)
+    pieces += [e for latex in GAUSSIAN for e in judge(latex, "gaussian").evidence]
+    assert len(pieces) >= len(TRUE) + len(GAUSSIAN)
     shutil.copy(KERNEL, tmp_path / "kernel.py")
     (tmp_path / "proofs.json").write_text(evidence.written(pieces), encoding="utf-8")
     run = [sys.executable, "-I", "-S", "kernel.py", "proofs.json"]
@@ -204,6 +209,52 @@ def test_broken_files_end_in_words(text, tmp_path):
     assert done.returncode == 1
     assert "rejected" in done.stdout
     assert "Traceback" not in done.stderr
+
+
+BAR = judge(r"1-\bar\alpha_t = \alpha_t (1-\bar\alpha_{t-1}) + \beta_t", "gaussian").evidence[0]
+SMALLER = judge(r"\tilde\beta_t \le \beta_t", "gaussian").evidence[0]
+LAST = len(BAR["steps"]) - 1
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        changed(BAR, ["steps", 0], ["num", "3"]),
+        changed(BAR, ["claim", 1], ">="),
+        changed(BAR, ["claim", 2], []),
+        changed(BAR, ["steps", LAST], ["add", LAST, LAST]),  # of itself
+        changed(BAR, ["steps", LAST], ["mul", -1, -1]),
+        changed(BAR, ["steps", LAST], ["pow", 0, 10**9]),
+        changed(BAR, ["steps", LAST], ["import", "os"]),
+        changed(BAR, ["steps"], [["num", "9" * 599], *([["mul", k, k] for k in range(60)])]),
+        changed(SMALLER, ["claim", 1], "="),
+        changed(SMALLER, ["gap"], {"number": None, "squares": []}),
+        changed(SMALLER, ["positive"], []),
+        {**SMALLER, "claim": SMALLER["claim"][::-1]},
+    ],
+    ids=range(12),
+)
+def test_forged_arithmetic_is_rejected(forged):
+    assert kernel.check(BAR)["kind"] == "identity"
+    assert kernel.check(SMALLER)["kind"] == "bound"
+    with pytest.raises(kernel.Rejected):
+        kernel.check(forged)
+
+
+def test_roots_and_logarithms_at_a_point():
+    """Exact numbers: sqrt(12) = 2 sqrt(3), log 12 = 2 log 2 + log 3, 1/(1+sqrt(2)) = sqrt(2) - 1; and what is not so is seen."""
+    e = kernel.Exact()
+    n = lambda x: {(frozenset(), ()): kernel.Fraction(x)}  # noqa: E731
+    minus = lambda a, b: kernel.add(dict(a), b, -1)  # noqa: E731
+    three, two = e.sqrt(n(3)), e.sqrt(n(2))
+    assert e.zero(minus(e.sqrt(n(12)), e.times(n(2), three)))
+    assert e.zero(minus(e.times(three, two), e.sqrt(n(6))))
+    assert e.zero(minus(e.power(kernel.add(n(1), two), -1), minus(two, n(1))))
+    assert e.zero(minus(e.log(n(12)), kernel.add(e.times(n(2), e.log(n(2))), e.log(n(3)))))
+    assert e.zero(minus(e.log(n("4/9")), e.times(n(2), minus(e.log(n(2)), e.log(n(3))))))
+    assert e.zero(minus(e.times(n(2), e.log(two)), e.log(n(2))))
+    assert not e.zero(minus(two, n("141421356/100000000")))
+    assert not e.zero(minus(e.log(n(12)), kernel.add(e.log(n(2)), e.log(n(3)))))
 
 
 def test_each_byte_of_evidence_matters():
