@@ -6,6 +6,7 @@ import json
 import sys
 from pathlib import Path
 
+from course.equations import evidence
 from course.equations.judge import CONDITION, judge, judge_derivation
 from course.equations.settings import settings
 from course.equations.words import MAX_LENGTH
@@ -31,8 +32,10 @@ def text_of(argument: str) -> str:
     return argument
 
 
-def run(argument: str, setting: str, as_json: bool) -> int:
-    """Judge and print; the exit status: 0 identity, bound or definition, 1 refuted, 2 undecided or outside, 3 unreadable."""
+def run(argument: str, setting: str, as_json: bool, proof: Path | None = None) -> int:
+    """Judge and print; the exit status: 0 identity, bound or definition, 1 refuted, 2 undecided or outside, 3 unreadable.
+
+    proof: where to write the evidence, for `python kernel.py FILE` to re-check with nothing installed."""
     if setting not in (*settings, "gaussian"):
         print(f"course: there is no setting {setting!r}; known are {', '.join([*settings, 'gaussian'])}", file=sys.stderr)
         return 2
@@ -48,6 +51,8 @@ def run(argument: str, setting: str, as_json: bool) -> int:
         print(f"course: there is no file {argument}", file=sys.stderr)
         return 3
     kind, text = report(latex, setting, as_json)
+    if proof is not None and not write_evidence(proof, latex, setting):
+        return 2
     print(text)
     return EXIT[kind]
 
@@ -68,3 +73,23 @@ def report(latex: str, setting: str, as_json: bool = False) -> tuple[str, str]:
     if several:
         parts.append(f"relation by relation:\n{derivation}")
     return verdict.kind, "\n\n".join(parts)
+
+
+def write_evidence(path: Path, latex: str, setting: str) -> bool:
+    """Write what the verdicts on these relations rest on, whole or not at all; False if the file cannot be written."""
+    steps = judge_derivation(latex, setting).steps
+    pieces = [{**e, "says": f"{s.kind}: {s.latex}"} for s in steps for e in s.verdict.evidence]
+    if not pieces:
+        print("course: nothing here was proved or refuted, so there is no evidence to write", file=sys.stderr)
+        return True
+    draft = path.with_name(path.name + ".part")
+    try:
+        draft.write_text(evidence.written(pieces), encoding="utf-8")
+        draft.replace(path)
+    except OSError as error:
+        print(f"course: the evidence cannot be written to {path}: {error.strerror}", file=sys.stderr)
+        draft.unlink(missing_ok=True)
+        return False
+    kernel = Path(evidence.kernel.__file__)
+    print(f"evidence for {len(pieces)} verdicts: {path} (re-check it with plain Python: python {kernel} {path})", file=sys.stderr)
+    return True

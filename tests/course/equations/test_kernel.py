@@ -13,6 +13,7 @@ from test_gaussian import CASES as GAUSSIAN_CASES
 from test_statements import CASES
 
 from course.equations import evidence, judge, kernel, lower, read, settings
+from course.equations.command import run as run_command
 from course.equations.judging import Claim
 
 KERNEL = Path(kernel.__file__)
@@ -272,6 +273,32 @@ def test_each_byte_of_evidence_matters():
             except (ValueError, kernel.Rejected, AttributeError):
                 continue
             assert found["kind"] in ("identity", "bound")
+
+
+@pytest.mark.parametrize(
+    ("latex", "setting", "status"),
+    [
+        (r"\log p(x) = \log \int p(x,z) dz = \log \mathbb{E}_q\left[\frac{p(x,z)}{q(z|x)}\right] \ge \mathrm{ELBO}", "vae", 0),
+        (r"p(x,z) = p(x) p(z)", "vae", 1),
+        (r"\tilde\beta_t = \frac{1-\bar\alpha_{t-1}}{1-\bar\alpha_t} \beta_t", "gaussian", 0),
+        (r"\tilde\beta_t = \beta_t", "gaussian", 1),
+    ],
+)
+def test_course_prove_writes_evidence_that_re_checks(latex, setting, status, tmp_path, capsys):
+    file = tmp_path / "proof.json"
+    assert run_command(latex, setting, False, file) == status
+    assert str(file) in capsys.readouterr().err
+    done = subprocess.run([sys.executable, "-I", "-S", str(KERNEL), str(file)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    assert len(done.stdout.splitlines()) == len(json.loads(file.read_text(encoding="utf-8"))) == max(1, latex.count("=") + latex.count("ge "))
+
+
+def test_evidence_that_cannot_be_written_or_is_not_there(tmp_path, capsys):
+    assert run_command(r"p(x) = p(x)", "vae", False, tmp_path / "no" / "proof.json") == 2
+    assert "cannot be written" in capsys.readouterr().err
+    assert run_command(r"p(x = ", "vae", False, tmp_path / "proof.json") == 3
+    assert "nothing here was proved" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_package_is_light():
