@@ -797,7 +797,10 @@ def _refute(line: tree.Chain, relation: str, build=_sides) -> Outcome | None:
                 if isinstance(a, Scalar) and a.parts and b.parts and a.matrix != b.matrix:
                     both = [show(values.m.k.exact(values.scalar(side))) + (" I" if side.matrix else "") for side in (a, b)]
                     where = {"d": "2", **values.shown}
-                    return Outcome("refuted", "one side is a number, the other a matrix", where=where, left=both[0], right=both[1])
+                    beside = values.scalar(b if a.matrix else a)  # a number, and what stands beside the diagonal of a matrix
+                    proof = values.tracer.differ(values.m.k.zero, "=", beside)
+                    reason = "one side is a number, the other a matrix"
+                    return Outcome("refuted", reason, where=where, left=both[0], right=both[1], evidence=(proof,))
                 x, y = values.pair()
                 equal = values.m.k.zero_test(x - y)
                 proof = values.tracer.differ(x, "=" if relation == "~" else relation, y)
