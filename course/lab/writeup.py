@@ -45,6 +45,10 @@ LONGEST = 4000         # characters of claims; TOML of hostile length takes minu
 MOST_STEPS = 100       # nobody's claim needs more, and every cited row may be rendered again
 
 
+class Exchanged(ValueError):
+    """A claim that can be read, and that has its two sides exchanged."""
+
+
 class Cited(NamedTuple):
     """One row under the claims: a picture of the emoji model, what was measured on it, and a thumbnail to know it again."""
 
@@ -122,7 +126,7 @@ def _read_claim(about: str, table: Any) -> Claim:
     if better == worse:
         raise ValueError(f"{where} compares {_short(table['better'])} with itself")
     if table["measure"] == "right" and by[1] <= 0:
-        raise ValueError(f"{where} calls {_short(table['better'])} better and says that its pictures are right less often; exchange "
+        raise Exchanged(f"{where} calls {_short(table['better'])} better and says that its pictures are right less often; exchange "
                          "the two sides")
     return Claim(about, better, worse, table["measure"], (float(by[0]), float(by[1])))
 

@@ -15,7 +15,7 @@ def claims_and_rows(student):
     try:
         return writeup.read_claims(claims), writeup.read_cited(rows)
     except ValueError as error:
-        raise CheckFailed("unreadable", str(error)) from None
+        raise CheckFailed("wrong_value" if isinstance(error, writeup.Exchanged) else "unreadable", str(error)) from None
 
 
 @task("ch11.writeup")
