@@ -12,7 +12,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 # Made again when the dependencies change or the folder has been moved, and only then.
 READY := .venv/.ready-$(shell pwd | cksum | cut -d ' ' -f 1)
 
-.PHONY: help demo test test-all fuzz docs docs-next lint bench clean
+.PHONY: help demo test test-all fuzz docs docs-next lint bench observe clean
 
 help:
 	@echo "make demo      one prompt with every sampler, ours beside diffusers', into out/demo/"
@@ -23,6 +23,7 @@ help:
 	@echo "make docs-next the same with the theme's successor, into site-next/"
 	@echo "make lint      ruff and mypy"
 	@echo "make bench     how fast: ratios measured side by side"
+	@echo "make observe   every sampler beside diffusers' scheduler classes"
 	@echo "make clean     remove what the others made, .venv included"
 
 demo: $(READY)
@@ -57,6 +58,9 @@ docs-next: $(READY)
 lint: $(READY)
 	$(RUN) ruff check .
 	$(RUN) mypy
+
+observe: $(READY)
+	@$(RUN) course.cli observe $(ARGS)
 
 bench: $(READY)
 	@$(RUN) bench $(ARGS)

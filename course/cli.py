@@ -23,7 +23,7 @@ def render(
     context: typer.Context,
     prompt: Annotated[str, typer.Argument(metavar="PROMPT", help="What the picture should show.")],
     model: Annotated[str, typer.Option(help="emoji, a folder, or a hub id: CompVis/stable-diffusion-v1-4")] = "emoji",
-    sampler: Annotated[str, typer.Option(help="ddpm ddim pndm (Stable Diffusion 1's own) lms heun euler euler_ancestral dpmpp_2m")]
+    sampler: Annotated[str, typer.Option(help="A name: `course samplers` lists them all")]
     = "dpmpp_2m",
     engine: Annotated[str, typer.Option(help="course: our samplers; diffusers: StableDiffusionPipeline")] = "course",
     compare: Annotated[bool, typer.Option("--compare", help="Both engines, side by side.")] = False,
@@ -78,6 +78,35 @@ def edit(
 
     _or_fail(lambda: edit_file(picture, prompt, mask, model, device, out, strength=strength, sampler=sampler, num_steps=steps,
                                guidance_scale=guidance, negative_prompt=negative, seed=seed))
+
+
+@app.command()
+def samplers() -> None:
+    """The names of all samplers: what each is called elsewhere, its model calls, and diffusers' class."""
+    from course.samplers import SAMPLERS
+
+    for name, sampler in SAMPLERS.items():
+        print(f"{name:16} {sampler.calls:8} {sampler.theirs:32} {', '.join(dict.fromkeys((sampler.title, *sampler.also)))}")
+
+
+@app.command()
+def observe(
+    sampler: Annotated[list[str] | None, typer.Option(help="Only this one; repeat for several")] = None,
+    config: Annotated[list[str] | None, typer.Option(help="Only this config; repeat for several")] = None,
+    steps: Annotated[list[int] | None, typer.Option(show_default="1, 2, 3, 7, 10, 25, 50, 100")] = None,
+    out: Annotated[Path | None, typer.Option(help="Also write every comparison into this CSV file")] = None,
+) -> None:
+    """Every sampler beside the installed diffusers, on configs of public models. Exit status 1 when a difference is not explained."""
+    status = 0
+
+    def work() -> None:
+        nonlocal status
+        from course.observe import report
+
+        status = report(sampler or [], config or [], steps or [], out)
+
+    _or_fail(work)
+    raise typer.Exit(status)
 
 
 @app.command()
@@ -242,7 +271,7 @@ def sweep(
     vae: Annotated[list[str] | None, typer.Option(help="Another VAE ('' for the model's own)")] = None,
     text_encoder: Annotated[list[str] | None, typer.Option(help="Another text encoder ('' for the model's own)")] = None,
     engine: Annotated[list[str] | None, typer.Option(help="course or diffusers")] = None,
-    sampler: Annotated[list[str] | None, typer.Option(help="ddpm ddim pndm lms heun euler euler_ancestral dpmpp_2m")] = None,
+    sampler: Annotated[list[str] | None, typer.Option(help="Names: `course samplers` lists them all")] = None,
     steps: Annotated[list[int] | None, typer.Option(help="Sampling steps")] = None,
     guidance: Annotated[list[float] | None, typer.Option(help="Guidance scale; 1 is none")] = None,
     height: Annotated[list[int] | None, typer.Option(help="Pixels")] = None,

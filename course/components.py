@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import inspect
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -329,26 +330,20 @@ def _sentences(problems: list[str]) -> str:
 
 # ------------------------------------------------------------------------------------------------ diffusers' own side
 
-# Our name -> the diffusers scheduler that does the same.
-DIFFUSERS = {
-    "ddpm": "DDPMScheduler",
-    "ddim": "DDIMScheduler",
-    "pndm": "PNDMScheduler",
-    "lms": "LMSDiscreteScheduler",
-    "heun": "HeunDiscreteScheduler",
-    "euler": "EulerDiscreteScheduler",
-    "euler_ancestral": "EulerAncestralDiscreteScheduler",
-    "dpmpp_2m": "DPMSolverMultistepScheduler",
-}
-
-
 def diffusers_scheduler(name: str, config: Any) -> Any:
     """The diffusers scheduler that corresponds to one of our samplers, on the same noise schedule."""
     import diffusers
 
-    # A config made for PNDM has no clip_sample, and DDPM and DDIM would fall back on True: latents are not pictures in [-1, 1].
-    options = {"clip_sample": False} if name in ("ddpm", "ddim") else {}
-    return getattr(diffusers, DIFFUSERS[name]).from_config(config, **options)
+    from course.samplers import SAMPLERS
+
+    scheduler_class = getattr(diffusers, SAMPLERS[name].theirs)
+    takes = inspect.signature(scheduler_class.__init__).parameters
+    options = {option: value for option, value in SAMPLERS[name].fixed.items()
+               if option in takes and not (option == "final_sigmas_type" or option == "variance_type")}
+    # A config made for PNDM has no clip_sample, and some classes would fall back on True: latents are not pictures in [-1, 1].
+    if "clip_sample" in takes and ("clip_sample" not in config or "clip_sample" in config.get("_use_default_values", ())):
+        options["clip_sample"] = False
+    return scheduler_class.from_config(config, **options)
 
 
 def diffusers_pipeline(components: Components, scheduler: Any = None) -> Any:

@@ -35,7 +35,7 @@ def main(model: str = "emoji", out: Path = Path("out/demo"), steps: int = 25, gu
 
     from course.pictures import save_picture, write_whole
     from course.render import largest_difference, quiet_libraries, render_ours, render_theirs
-    from course.samplers import SAMPLERS
+    from course.samplers import TAUGHT
     from course.stable_diffusion import Snapshot, load_components, trace_strip
 
     def timed(engine: Callable[..., Any], *arguments: Any) -> tuple[float, Any]:
@@ -45,14 +45,14 @@ def main(model: str = "emoji", out: Path = Path("out/demo"), steps: int = 25, gu
 
     quiet_libraries()
     console = Console()
-    console.print(f"{len(PROMPTS)} prompts, {len(SAMPLERS)} samplers, {steps} steps, guidance {guidance:g}, model {model}")
+    console.print(f"{len(PROMPTS)} prompts, {len(TAUGHT)} samplers, {steps} steps, guidance {guidance:g}, model {model}")
     components = load_components(model)
     prompts, seeds = list(PROMPTS), [seed] * len(PROMPTS)
     render_theirs(components, prompts[:1], "ddim", 1, seeds[:1], [0], {})           # loads what is loaded once
     options = {"guidance_scale": guidance}
     rows: list[tuple[str, ...]] = []
     pictures: list[list[Image.Image]] = []
-    for name in tqdm(SAMPLERS, desc="samplers", leave=False):
+    for name in tqdm(TAUGHT, desc="samplers", leave=False):
         calls, their_calls = [0], [0]
         seconds, ours = timed(render_ours, components, prompts, name, steps, seeds, calls, None, {**options, "progress": False})
         their_seconds, theirs = timed(render_theirs, components, prompts, name, steps, seeds, their_calls, options)

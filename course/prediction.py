@@ -7,6 +7,7 @@ and the others follow. Everything downstream of this file sees eps only.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from torch import Tensor
 
@@ -67,6 +68,37 @@ TO_EPS: dict[str, Callable[[Tensor, Tensor, Level], Tensor]] = {
 }
 
 
+# The same network output -> x_0, where that needs no division by a small alpha
+TO_X0: dict[str, Callable[[Tensor, Tensor, Level], Tensor]] = {
+    "epsilon": x0_from_eps,
+    "sample": lambda x0, x, level: x0,
+    "v_prediction": lambda v, x, level: level.alpha * x - level.sigma * v,
+    "flow_prediction": lambda v, x, level: (x - level.sigma * v) / (level.alpha + level.sigma),
+}
+
+
+@dataclass(frozen=True)
+class AsEps:
+    """A network that predicts something else, as a denoiser: called, it says eps; `both` says (x_0, eps) from the same call, each
+    as exactly as the network's own answer allows."""
+
+    network: Denoise
+    prediction_type: str
+
+    def __call__(self, x: Tensor, level: Level) -> Tensor:
+        return TO_EPS[self.prediction_type](self._asked(x, level), x, level)
+
+    def _asked(self, x: Tensor, level: Level) -> Tensor:
+        if self.prediction_type == "sample" and isinstance(level.sigma, float) and not level.sigma:
+            raise ValueError("a network that predicts x_0 says nothing about eps at sigma = 0: start from a level with some noise "
+                             "(set_alpha_to_one=False)")
+        return self.network(x, level)
+
+    def both(self, x: Tensor, level: Level) -> tuple[Tensor, Tensor]:
+        output = self._asked(x, level)
+        return TO_X0[self.prediction_type](output, x, level), TO_EPS[self.prediction_type](output, x, level)
+
+
 def as_eps(network: Denoise, prediction_type: str) -> Denoise:
     """Wrap a network that predicts eps, x_0, v or a flow's velocity into a denoiser that returns eps.
 
@@ -74,7 +106,4 @@ def as_eps(network: Denoise, prediction_type: str) -> Denoise:
     """
     if prediction_type not in TO_EPS:
         raise ValueError(f"unknown prediction_type {prediction_type!r}; known are {', '.join(TO_EPS)}")
-    if prediction_type == "epsilon":
-        return network
-    to_eps = TO_EPS[prediction_type]
-    return lambda x, level: to_eps(network(x, level), x, level)
+    return network if prediction_type == "epsilon" else AsEps(network, prediction_type)

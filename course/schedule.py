@@ -92,9 +92,9 @@ BETA_SCHEDULES = {
 
 SPACINGS = ("leading", "linspace", "trailing")
 
-# Options of diffusers' configs that change the numbers and that this course leaves out: better refused than ignored.
-_UNSUPPORTED = ("use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas", "use_lu_lambdas", "use_flow_sigmas",
-                "thresholding")
+# What of a scheduler config makes the curve, or names things. The rest is for the samplers: see `NoiseSchedule.options`.
+CURVE = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas", "rescale_betas_zero_snr",
+         "prediction_type", "timestep_spacing", "steps_offset", "set_alpha_to_one")
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,6 +106,8 @@ class NoiseSchedule:
     timestep_spacing   "leading", "linspace", "trailing", or None: each sampler's own
     steps_offset       added to every leading timestep (Stable Diffusion: 1)
     set_alpha_to_one   where ddim and pndm end: True at the clean picture, False at alpha_bar[0], None each one's own
+    options            what else a scheduler config says, for the samplers: each takes what it has and refuses by name what
+                       would change its pictures and it does not have
     """
 
     betas: Tensor
@@ -113,6 +115,7 @@ class NoiseSchedule:
     timestep_spacing: str | None = None
     steps_offset: int = 0
     set_alpha_to_one: bool | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
     alphas_cumprod: Tensor = field(init=False, repr=False)
     _ratio: np.ndarray = field(init=False, repr=False)
 
@@ -137,18 +140,13 @@ class NoiseSchedule:
 
         A value that a scheduler object merely filled in by default is not carried over to other samplers: diffusers
         lists those names under `_use_default_values`, and its own `from_config` drops them too.
-        Raises ValueError for a config that says nothing about betas, an unknown beta_schedule or an option the course does not
-        have.
+        Raises ValueError for a config that says nothing about betas, or an unknown beta_schedule.
         """
         if all(config.get(key) is None for key in ("beta_start", "beta_end", "beta_schedule", "trained_betas")):
             kind = config.get("_class_name", "this scheduler config")
             raise ValueError(f"{kind} says nothing about betas (beta_start, beta_end, beta_schedule or trained_betas), so it is no "
                              "noise schedule for these samplers; pass the schedule that the network was trained on")
         given = {key: value for key, value in dict(config).items() if key not in config.get("_use_default_values", ())}
-        for key in _UNSUPPORTED:
-            if given.get(key):
-                raise ValueError(f"the scheduler config sets {key}, which the course's samplers do not have; "
-                                 "pass a diffusers scheduler instead")
         if given.get("trained_betas") is not None:
             betas = torch.tensor(given["trained_betas"], dtype=torch.float32)
         else:
@@ -159,8 +157,11 @@ class NoiseSchedule:
                                          given.get("beta_end", 0.02))
         if given.get("rescale_betas_zero_snr"):
             betas = rescale_zero_terminal_snr(betas)
+        if config.get("_class_name") == "PNDMScheduler":          # silent about its Runge-Kutta start, that class makes one
+            given.setdefault("skip_prk_steps", False)
         return cls(betas, given.get("prediction_type", "epsilon"), given.get("timestep_spacing"),
-                   given.get("steps_offset", 0), given.get("set_alpha_to_one"))
+                   given.get("steps_offset", 0), given.get("set_alpha_to_one"),
+                   {key: value for key, value in given.items() if key not in CURVE and not key.startswith("_")})
 
     @property
     def ratios(self) -> np.ndarray:

@@ -29,14 +29,14 @@ from course.components import Components, check_fit, load_components, prompt_len
 from course.guidance import classifier_free
 from course.pictures import captioned, enlarged, image_grid
 from course.prediction import TO_EPS, Denoise, as_eps, x0_from_eps
-from course.samplers import SAMPLERS, Sampler
+from course.samplers import SAMPLERS, TAUGHT, Sampler
 from course.schedule import Level, NoiseSchedule
 
 __all__ = ["SD_V1", "Components", "Snapshot", "image_grid", "load_components", "render_image", "trace_strip"]
 
 # The noise schedule of Stable Diffusion 1 (scheduler/scheduler_config.json of CompVis/stable-diffusion-v1-4).
 SD_V1 = {"num_train_timesteps": 1000, "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear",
-         "set_alpha_to_one": False, "steps_offset": 1}
+         "set_alpha_to_one": False, "steps_offset": 1, "skip_prk_steps": True}
 
 
 class Snapshot(NamedTuple):
@@ -297,7 +297,9 @@ def pick_sampler(scheduler: Any) -> Any:
     if isinstance(scheduler, str):
         if scheduler in SAMPLERS:
             return SAMPLERS[scheduler]
-        close = difflib.get_close_matches(scheduler.lower(), SAMPLERS, n=1, cutoff=0.4)
+        elsewhere = next((name for name, sampler in SAMPLERS.items() if scheduler in (*sampler.also, sampler.theirs)), None)
+        close = [elsewhere] if elsewhere else (difflib.get_close_matches(scheduler.lower(), TAUGHT, n=1, cutoff=0.4)
+                                               or difflib.get_close_matches(scheduler.lower(), SAMPLERS, n=1, cutoff=0.4))
         hint = f"did you mean {close[0]}? " if close else ""
         raise ValueError(f"unknown sampler {scheduler!r}; {hint}There are {', '.join(SAMPLERS)}")
     if isinstance(scheduler, Sampler) or (hasattr(scheduler, "set_timesteps") and hasattr(scheduler, "step")):
@@ -314,13 +316,14 @@ def _schedule(schedule: NoiseSchedule | Mapping[str, Any] | None) -> NoiseSchedu
 def as_in_the_pipeline(config: Mapping[str, Any]) -> dict[str, Any]:
     """A scheduler's config with the corrections that StableDiffusionPipeline makes before it runs (diffusers 0.42.1,
     `__init__`): `clip_sample` off, because latents are no pixels in [-1, 1], and `steps_offset` 1 for every class that has one,
-    because Stable Diffusion was trained so."""
+    because Stable Diffusion was trained so. And a config that is silent about PNDM's Runge-Kutta start means that there is one."""
     config = dict(config)
     filled_in = list(config.get("_use_default_values", ()))
     if config.get("clip_sample"):
         config["clip_sample"] = False
     config["steps_offset"] = 1
-    config["_use_default_values"] = [name for name in filled_in if name not in ("clip_sample", "steps_offset")]
+    config.setdefault("skip_prk_steps", False)
+    config["_use_default_values"] = [name for name in filled_in if name not in ("clip_sample", "steps_offset", "skip_prk_steps")]
     return config
 
 

@@ -154,7 +154,8 @@ def render_mine(components: Components, prompt: str, sampler: str, steps: int, s
     else:
         negative, positive = (context.expand(len(seeds), -1, -1) for context in encode(["", prompt]).split(1))
         denoise = my_guidance(network, negative, positive, guidance_scale, parts)
-        x0 = my_sampler(sampler, chosen, denoise, x, grid, generators, parts)
+        x0 = my_sampler(sampler, chosen, denoise, x, grid, generators, parts,
+                        chosen.arguments(schedule, chosen.options(schedule)))
         images = decode(x0 / SCALING)
         if not images.isfinite().all():
             raise FloatingPointError("the picture came out as NaN or infinity")
@@ -218,7 +219,7 @@ def my_guidance(network: Callable[..., Tensor], negative: Tensor, positive: Tens
 
 
 def my_sampler(name: str, sampler: Sampler, denoise: Callable[[Tensor, Any], Tensor], x: Tensor, grid: Grid,
-               generators: list[torch.Generator], parts: Parts) -> Tensor:
+               generators: list[torch.Generator], parts: Parts, arguments: dict[str, Any]) -> Tensor:
     """The student's sampler; else the course's loop around the student's step; else the course's sampler."""
     def known(x: Tensor, level: Level) -> Tensor:
         return denoise(x, 1.0 if level.sigma == 0 else float(level.alpha) ** 2)
@@ -230,7 +231,7 @@ def my_sampler(name: str, sampler: Sampler, denoise: Callable[[Tensor, Any], Ten
         return whole(denoise, x, grid.alpha_bars)
     step = parts.get(SINGLE[name]) if name in SINGLE else None
     if step is None:
-        return sampler.run(known, x, grid.levels, draw)
+        return sampler.run(known, x, grid.levels, draw, **arguments)
     past: list[Tensor] = []
     ratios = [level.ratio for level in grid.levels]
     for i, (now, next) in enumerate(zip(grid.alpha_bars[:-1], grid.alpha_bars[1:], strict=True)):

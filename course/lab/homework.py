@@ -20,12 +20,12 @@ GUIDANCE = [1.0, 3.0, 7.5, 15.0, 25.0]
 def settings(model: str, full: bool = False) -> list[Setting]:
     """What is compared: every sampler at 10 and 50 steps, the steps and the guidance of one sampler, and on the emoji model
     the other VAE and the other text encoder that ship with it. `full`: every sampler x steps x guidance instead."""
-    from course.samplers import SAMPLERS
+    from course.samplers import TAUGHT
 
     if full:
-        found = grid(model=model, sampler=list(SAMPLERS), steps=STEPS, guidance=GUIDANCE)
+        found = grid(model=model, sampler=list(TAUGHT), steps=STEPS, guidance=GUIDANCE)
     else:
-        found = grid(model=model, sampler=list(SAMPLERS), steps=[10, 50])
+        found = grid(model=model, sampler=list(TAUGHT), steps=[10, 50])
         found += grid(model=model, sampler="dpmpp_2m", steps=STEPS)
         found += grid(model=model, sampler="dpmpp_2m", steps=50, guidance=GUIDANCE)
     for part, name in parts(model):

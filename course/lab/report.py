@@ -33,6 +33,7 @@ from course.lab.metrics import (
     wilson,
 )
 from course.lab.sweep import Setting, read_rows, setting_of
+from course.samplers import TAUGHT
 
 ADHERENCE = ("objects", "relation", "colour", "size", "everything")
 
@@ -372,8 +373,7 @@ def _figure(width: float = 7.0, height: float = 3.6) -> tuple[Any, Any]:
     return figure, axes
 
 
-COLOURS = dict(zip(("ddpm", "ddim", "pndm", "lms", "heun", "euler", "euler_ancestral", "dpmpp_2m"),
-                   ("#9a6324", "#2f7fd1", "#c2255c", "#2b8a3e", "#7048e8", "#0c9ba8", "#e8590c", "#b08900"), strict=True))
+COLOURS = dict(zip(TAUGHT, ("#9a6324", "#2f7fd1", "#c2255c", "#2b8a3e", "#7048e8", "#0c9ba8", "#e8590c", "#b08900"), strict=True))
 MARKERS = dict(zip(COLOURS, "osDv^<>P", strict=True))
 
 

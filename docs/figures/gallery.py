@@ -9,7 +9,7 @@ from PIL import Image
 
 from course.emoji.data import COLOURS, HELD_OUT_PAIRS, OBJECTS, Scene, caption
 from course.pictures import captioned, image_grid
-from course.samplers import SAMPLERS
+from course.samplers import TAUGHT
 from course.stable_diffusion import load_components, render_image
 
 from .common import picture
@@ -43,8 +43,8 @@ def sheet(rows: Sequence[Sequence[Image.Image]], labels: Sequence[str], side: in
 
 
 def samplers() -> str:
-    rows = [paint(PROMPT, (1,), name, guidance_scale=3.0) + paint(PROMPT, (1,), name) for name in SAMPLERS]
-    return picture(sheet(list(zip(*rows, strict=True)), [name.replace("euler_ancestral", "euler_a") for name in SAMPLERS], 84), "samplers",
+    rows = [paint(PROMPT, (1,), name, guidance_scale=3.0) + paint(PROMPT, (1,), name) for name in TAUGHT]
+    return picture(sheet(list(zip(*rows, strict=True)), [name.replace("euler_ancestral", "euler_a") for name in TAUGHT], 84), "samplers",
                    f"Two rows of eight small pictures, one column for each sampler: {PROMPT}.",
                    f"“{PROMPT}”, 20 steps, seed 1. Above guidance 3, below guidance 7.5.")
 

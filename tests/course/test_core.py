@@ -20,7 +20,7 @@ from course.prediction import (
     v_from_eps,
     x0_from_eps,
 )
-from course.samplers import SAMPLERS
+from course.samplers import SAMPLERS, TAUGHT
 from course.schedule import CLEAN, Level, NoiseSchedule, cosine_betas, linear_betas
 from course.toy import Mixture, gaussian, ring, x0_guess
 
@@ -63,7 +63,7 @@ def test_sigma_at_the_ends_as_stable_diffusion_has_them():
     assert SCHEDULE.at(0).ratio == pytest.approx(0.0291675, rel=1e-5)
 
 
-@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("name", TAUGHT)
 @pytest.mark.parametrize("steps", [1, 2, 7, 50, 999, 1000])
 def test_grids_fall(name, steps):
     grid = SAMPLERS[name].grid(SCHEDULE, steps)
@@ -81,7 +81,6 @@ def test_wrong_number_of_steps(steps):
 
 @pytest.mark.parametrize(("config", "message"), [
     ({"beta_schedule": "sqrt"}, "unknown beta_schedule 'sqrt'"),
-    ({"beta_start": 1e-4, "use_karras_sigmas": True}, "use_karras_sigmas"),
     ({"beta_start": 1e-4, "timestep_spacing": "even"}, "timestep_spacing is 'even'"),
     ({"num_train_timesteps": 1000, "shift": 3.0}, "says nothing about betas"),
     ({"trained_betas": [0.1, float("nan")]}, r"must lie in \[0, 1\]"),
@@ -245,7 +244,7 @@ def test_points_of_the_wrong_dimension():
 # ------------------------------------------------------------------------------------------------ samplers' manners
 
 
-@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("name", TAUGHT)
 def test_samplers_reach_the_data(name):
     world, noise = ring(), draw(2000, 2, dtype=torch.float32)
     x = SAMPLERS[name].sample(world.denoise, noise, SCHEDULE, 50, generator=seeded(1))
@@ -255,7 +254,7 @@ def test_samplers_reach_the_data(name):
     assert torch.isfinite(x).all()
 
 
-@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("name", TAUGHT)
 def test_global_random_state_is_left_alone(name):
     noise = draw(3, 2)
     before = torch.random.get_rng_state()
@@ -282,7 +281,7 @@ def test_model_calls():
         seen = []
         SAMPLERS[name].sample(lambda x, level: seen.append(level) or x, draw(1, 2), SCHEDULE, steps)
         return len(seen)
-    assert {name: calls(name, 10) for name in SAMPLERS} == {
+    assert {name: calls(name, 10) for name in TAUGHT} == {
         "ddpm": 10, "ddim": 10, "pndm": 11, "lms": 10, "heun": 19, "euler": 10, "euler_ancestral": 10, "dpmpp_2m": 10}
     assert (calls("heun", 1), calls("pndm", 1)) == (1, 1)
 

@@ -8,7 +8,7 @@ import torch
 
 from course import emoji
 from course.components import diffusers_pipeline
-from course.samplers import SAMPLERS
+from course.samplers import TAUGHT
 from course.schedule import NoiseSchedule
 from course.stable_diffusion import SD_V1, load_components, render_image
 
@@ -29,7 +29,7 @@ def test_its_scheduler_is_stable_diffusions(shipped):
         assert getattr(ours, field) == getattr(theirs, field), field
 
 
-@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("name", TAUGHT)
 def test_same_picture_by_name_alone(shipped, name):
     """At the homework's 50 steps. With few steps and strong guidance pictures break, and the rounding of either side is magnified:
     up to 2% of the values then differ, by one level of 255."""

@@ -10,7 +10,7 @@ from PIL import Image
 
 from course.grading.mine import Grid, Parts, render_mine, render_mine_to_files
 from course.render import largest_difference, render_ours
-from course.samplers import SAMPLERS
+from course.samplers import TAUGHT
 from course.schedule import CLEAN, Level
 from course.stable_diffusion import load_components
 
@@ -28,7 +28,7 @@ def ours(components, sampler, seeds, steps=4):
 
 
 @pytest.mark.parametrize("variant", ["first", "second"])
-@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("sampler", TAUGHT)
 def test_a_finished_student_paints_the_courses_picture(components, sampler, variant):
     parts, calls = Parts(VARIANTS / variant), [0]
     pictures = render_mine(components, "a bear", sampler, 4, [1, 2], parts, 3.0, calls=calls)

@@ -20,15 +20,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from course.prediction import Denoise, eps_from_v, eps_from_x0, v_from_eps, x0_from_eps
-from course.schedule import CLEAN, Level, NoiseSchedule
+from course.schedule import Level
 
 Draw = Callable[[], Tensor]   # fresh standard normal noise shaped like x
 
@@ -50,13 +48,37 @@ def renoise(x: Tensor, eps: Tensor, now: Level, next: Level, noise: Tensor, eta:
     """`transfer` with part of eps replaced by fresh noise, the total noise staying sigma_next:
 
         x_next = alpha_next x_0 + sqrt(sigma_next^2 - s^2) eps + s noise
-        s^2 = eta^2 sigma_next^2 / sigma_now^2 (1 - alpha_now^2 / alpha_next^2)
+        s^2 = eta^2 sigma_next^2 (1 - ratio_next^2 / ratio_now^2)
 
-    (Song et al. 2021a, eq. 12 and 16). eta = 1 is the DDPM posterior of Ho et al. 2020, eq. 7; eta = 0 is `transfer`.
+    (Song et al. 2021a, eq. 12 and 16, there with alpha^2 + sigma^2 = 1). eta = 1 is the DDPM posterior of Ho et al. 2020,
+    eq. 7; eta = 0 is `transfer`.
     """
-    s2 = (eta * next.sigma / now.sigma) ** 2 * (1 - (now.alpha / next.alpha) ** 2)
-    x0 = x0_from_eps(eps, x, now)
-    return next.alpha * x0 + math.sqrt(max(next.sigma**2 - s2, 0.0)) * eps + math.sqrt(s2) * noise
+    return placed(x0_from_eps(eps, x, now), eps, now, next, noise, eta)
+
+
+def placed(x0: Tensor, eps: Tensor, now: Level, next: Level, noise: Tensor | None = None, eta: float = 1.0) -> Tensor:
+    """The same from both guesses at once: alpha_next x_0 + sigma_next eps, or with noise in the place of a part of eps.
+
+    Needs no division by alpha_now, so it starts from nothing but noise, too (alpha = 0).
+    """
+    if noise is None:
+        return (x0 * next.alpha).add_(eps, alpha=next.sigma)
+    kept = next.ratio / now.ratio if now.alpha else 0.0
+    s = eta * next.sigma * math.sqrt(max(1 - kept * kept, 0.0))
+    return (x0 * next.alpha).add_(eps, alpha=math.sqrt(max(next.sigma**2 - s * s, 0.0))).add_(noise, alpha=s)
+
+
+def look(denoise: Denoise, x: Tensor, level: Level) -> tuple[Tensor, Tensor]:
+    """One call of the network -> (x_0, eps). A denoiser that knows both says both (`both`, see prediction.py); for another, x_0
+    follows from eps. Raises ValueError where it does not: in pure noise, alpha = 0, eps is x and says nothing about x_0."""
+    both = getattr(denoise, "both", None)
+    if both is not None:
+        return both(x, level)
+    if not level.alpha:
+        raise ValueError(f"at t = {level.t} there is nothing but noise (alpha = 0), and eps says nothing about x_0 there: give the "
+                         "sampler a denoiser made by as_eps from a network that predicts x_0, v or a flow's velocity")
+    eps = denoise(x, level)
+    return x0_from_eps(eps, x, level), eps
 
 
 def weighted(weights: Sequence[float], tensors: Sequence[Tensor]) -> Tensor:
@@ -74,24 +96,34 @@ def ddim(denoise: Denoise, x: Tensor, grid: Sequence[Level], draw: Draw, eta: fl
     """Song et al. 2021a, eq. 12: first order. On the linspace grid, ending clean, it is Euler's method in sigma/alpha
     (Karras et al. 2022, algorithm 1 without the correction). eta in [0, 1] mixes in fresh noise."""
     for now, next in pairwise(grid):
-        eps = denoise(x, now)
-        x = renoise(x, eps, now, next, draw(), eta) if eta else transfer(x, eps, now, next)
+        x0, eps = look(denoise, x, now)
+        x = placed(x0, eps, now, next, draw() if eta else None, eta)
     return x
 
 
-def ddpm(denoise: Denoise, x: Tensor, grid: Sequence[Level], draw: Draw) -> Tensor:
+def ddpm(denoise: Denoise, x: Tensor, grid: Sequence[Level], draw: Draw, variance_type: str = "fixed_small") -> Tensor:
     """Ho et al. 2020, algorithm 2: draw from the posterior q(x_next | x, x_0) at the guessed x_0 — that is, eta = 1.
-    On the linspace grid it is the Euler ancestral sampler of k-diffusion (Crowson 2022)."""
+    On the linspace grid it is the Euler ancestral sampler of k-diffusion (Crowson 2022).
+
+    variance_type: "fixed_small" is the posterior's own variance; "fixed_large" the other choice of the paper (section 3.2),
+    1 - alpha_now^2 / alpha_next^2, the mean staying as it is. It leaves noise in the picture when the last time is not 0.
+    """
+    large = variance_type.startswith("fixed_large")
     for now, next in pairwise(grid):
-        eps = denoise(x, now)
-        x = renoise(x, eps, now, next, draw()) if next.sigma else transfer(x, eps, now, next)
+        x0, eps = look(denoise, x, now)
+        if large:
+            mean = placed(x0, eps, now, next, torch.zeros_like(x))
+            x = mean + math.sqrt(1 - (now.alpha / next.alpha) ** 2) * draw() if now.t > 0 else mean
+        else:
+            x = placed(x0, eps, now, next, draw() if next.sigma else None)
     return x
 
 
 ADAMS_BASHFORTH = ((1,), (3 / 2, -1 / 2), (23 / 12, -16 / 12, 5 / 12), (55 / 24, -59 / 24, 37 / 24, -9 / 24))
 
 
-def pndm(denoise: Denoise, x: Tensor, grid: Sequence[Level], draw: Draw, extrapolate: str = "epsilon") -> Tensor:
+def pndm(denoise: Denoise, x: Tensor, grid: Sequence[Level], draw: Draw, extrapolate: str = "epsilon",
+         halfway: Callable[[Level, Level], Level] | None = None) -> Tensor:
     """Pseudo linear multistep, PLMS (Liu et al. 2022, eq. 12; Stable Diffusion's default): eps extrapolated from the last
     four by Adams-Bashforth weights, exact for equal steps. The first step has no past, so it looks at both its ends,
     which makes steps + 1 model calls in all.
@@ -99,18 +131,32 @@ def pndm(denoise: Denoise, x: Tensor, grid: Sequence[Level], draw: Draw, extrapo
     extrapolate: "epsilon", as in the paper, or "v_prediction": behind a network that predicts v, diffusers extrapolates v
     and turns it into eps at the present x. So does `SAMPLERS`, to give the same pictures. It costs accuracy: eps then
     changes within a step even where v does not (tests/course/test_accuracy.py measures it).
+
+    halfway: (now, next) -> the level between them. With it the first three steps are pseudo Runge-Kutta steps instead, of four
+    calls each (the paper's eq. 11; diffusers' `skip_prk_steps=False`): nine more calls, and a history from the start.
     """
     of_v = extrapolate == "v_prediction"
+
+    def seen(x: Tensor, level: Level) -> Tensor:
+        eps = denoise(x, level)
+        return v_from_eps(eps, x, level) if of_v else eps
+
+    def moved(guess: Tensor, now: Level, next: Level) -> Tensor:
+        return transfer(x, eps_from_v(guess, x, now) if of_v else guess, now, next)
+
     past: list[Tensor] = []
     for i, (now, next) in enumerate(pairwise(grid)):
-        eps = denoise(x, now)
-        past = [v_from_eps(eps, x, now) if of_v else eps, *past[:3]]
+        past = [seen(x, now), *past[:3]]
         guess = weighted(ADAMS_BASHFORTH[len(past) - 1], past)
-        if i == 0 and len(grid) > 2:
-            ahead = transfer(x, eps, now, next)
-            eps = denoise(ahead, next)
-            guess = (guess + (v_from_eps(eps, ahead, next) if of_v else eps)) / 2
-        x = transfer(x, eps_from_v(guess, x, now) if of_v else guess, now, next)
+        if halfway is not None and i < 3 and len(grid) > i + 2:
+            middle = halfway(now, next)
+            second = seen(moved(past[0], now, middle), middle)
+            third = seen(moved(second, now, middle), middle)
+            fourth = seen(moved(third, now, next), next)
+            guess = weighted((1 / 6, 1 / 3, 1 / 3, 1 / 6), (past[0], second, third, fourth))
+        elif halfway is None and i == 0 and len(grid) > 2:
+            guess = (guess + seen(moved(guess, now, next), next)) / 2
+        x = moved(guess, now, next)
     return x
 
 
@@ -168,85 +214,3 @@ def dpmpp_2m(denoise: Denoise, x: Tensor, grid: Sequence[Level], draw: Draw) -> 
     return x
 
 
-# ------------------------------------------------------------------------------------------------ names and grids
-
-
-@dataclass(frozen=True)
-class Sampler:
-    """A sampler with the grid it is known for.
-
-    run          (denoise, x, grid, draw, **options) -> x
-    spacing      the grid's spacing unless the schedule names one
-    whole        whole timesteps, or fractions of them
-    extra_step   lay a linspace or leading grid for one step more and leave out its last time (DPM-Solver++)
-    set_alpha_to_one   True or False: its default for the schedule's option of that name. None: it always ends clean
-    """
-
-    run: Callable[..., Tensor]
-    spacing: str
-    whole: bool
-    extra_step: bool = False
-    set_alpha_to_one: bool | None = None
-
-    def grid(self, schedule: NoiseSchedule, steps: int) -> list[Level]:
-        """steps + 1 levels from noisy to clean. Raises ValueError unless 1 <= steps <= T."""
-        spacing = schedule.timestep_spacing or self.spacing
-        times = schedule.timesteps(steps, spacing, self.whole)
-        if self.extra_step and spacing != "trailing" and steps < len(schedule):
-            times = schedule.timesteps(steps + 1, spacing)[:-1]
-        ends_clean = self.set_alpha_to_one is None or (
-            self.set_alpha_to_one if schedule.set_alpha_to_one is None else schedule.set_alpha_to_one)
-        return schedule.levels(times, CLEAN if ends_clean else schedule.at(0))
-
-    def start(self, noise: Tensor, schedule: NoiseSchedule, first: Level) -> Tensor:
-        """The first x. At the last trained time sigma is not quite 1; the sigma-space samplers honour that, the others
-        start from the noise as it is. (Both are what diffusers does.)"""
-        in_sigma_space = not self.whole and (schedule.timestep_spacing or self.spacing) != "leading"
-        return noise * first.sigma if in_sigma_space else noise
-
-    def sample(self, denoise: Denoise, noise: Tensor, schedule: NoiseSchedule, steps: int,
-               generator: torch.Generator | Sequence[torch.Generator] | None = None, **options: Any) -> Tensor:
-        """Turn noise into a picture (or a latent) in `steps` steps.
-
-        denoise(x, level) -> eps is shaped like x; level.t is the number a diffusers U-Net would be given.
-        noise (B, ...) is standard normal. generator draws the fresh noise of ddpm, euler_ancestral and ddim with eta > 0;
-        a list of them draws for each picture of the batch on its own. The global random state is used only if it is None.
-        Raises ValueError for a wrong number of steps or a denoiser whose answer has another shape.
-        """
-        if not torch.is_tensor(noise) or not noise.is_floating_point():
-            raise ValueError(f"noise must be a tensor of floating-point numbers; got {getattr(noise, 'dtype', type(noise))}")
-        grid = self.grid(schedule, steps)
-        if self.run is pndm:
-            options = {"extrapolate": schedule.prediction_type, **options}
-
-        def checked(x: Tensor, level: Level) -> Tensor:
-            eps = denoise(x, level)
-            if eps.shape != x.shape:
-                raise ValueError(f"the denoiser was given {tuple(x.shape)} and answered {tuple(eps.shape)}; "
-                                 "eps must be shaped like x")
-            return eps
-
-        return self.run(checked, self.start(noise, schedule, grid[0]), grid, lambda: fresh_noise(noise, generator), **options)
-
-
-def fresh_noise(like: Tensor, generator: torch.Generator | Sequence[torch.Generator] | None) -> Tensor:
-    """Standard normal noise shaped like `like`, drawn on the generator's own device and moved: a CPU seed gives the same
-    noise on every machine. A list of generators draws one picture each."""
-    if isinstance(generator, Sequence):
-        if len(generator) != len(like):
-            raise ValueError(f"{len(generator)} generators for a batch of {len(like)}; give one each, or a single one")
-        return torch.cat([fresh_noise(like[i : i + 1], one) for i, one in enumerate(generator)])
-    device = like.device if generator is None else generator.device
-    return torch.randn(like.shape, generator=generator, device=device, dtype=like.dtype).to(like.device)
-
-
-SAMPLERS: dict[str, Sampler] = {
-    "ddpm": Sampler(ddpm, "leading", whole=True),
-    "ddim": Sampler(ddim, "leading", whole=True, set_alpha_to_one=True),
-    "pndm": Sampler(pndm, "leading", whole=True, set_alpha_to_one=False),
-    "lms": Sampler(lms, "linspace", whole=False),
-    "heun": Sampler(heun, "linspace", whole=False),
-    "euler": Sampler(ddim, "linspace", whole=False),
-    "euler_ancestral": Sampler(ddpm, "linspace", whole=False),
-    "dpmpp_2m": Sampler(dpmpp_2m, "linspace", whole=True, extra_step=True),
-}
