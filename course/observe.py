@@ -250,6 +250,11 @@ def explains(reason: str) -> Callable[[Callable[[Case], bool]], Callable[[Case],
     return register
 
 
+@explains("diffusers' class needs a package that is not installed here")
+def _not_installed(case: Case) -> bool:
+    return case.message.startswith("ImportError")
+
+
 @explains("diffusers' numbers are not finite")
 def _not_finite(case: Case) -> bool:
     return "not finite" in case.message or "NaN" in case.message
