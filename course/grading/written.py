@@ -149,14 +149,23 @@ def _unbraced(text: str) -> str:
 
 @lru_cache(maxsize=512)
 def _chain(text: str) -> Any:
-    """The one chain of relations of a statement, or None if there are none or several."""
+    """The one chain of relations of a statement, or None if there are none or several. A name that a chain of its own gives a meaning,
+    as in `... = L + D, L = E`, is replaced by it."""
     from course.equations import ReadError, read
+    from course.equations.tree import Apply, Sym, rebuild
 
     try:
         chains = [chain for chain in read(text).chains if chain.relations]
     except ReadError:
         return None
-    return chains[0] if len(chains) == 1 else None
+    named = {c.terms[0]: c.terms[1] for c in chains if isinstance(c.terms[0], Sym | Apply) and c.relations in (("=",), (":=",))}
+    if len(chains) == 1 or len(named) != len(chains) - 1:
+        return chains[0] if len(chains) == 1 else None
+
+    def meant(node: Any) -> Any:
+        return named[node] if node in named else rebuild(node, meant)
+
+    return meant(next(c for c in chains if c.terms[0] not in named))
 
 
 def _combined(relations: Sequence[str]) -> str | None:
