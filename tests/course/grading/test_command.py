@@ -9,6 +9,7 @@ import time
 import zipfile
 from pathlib import Path
 
+import jsonschema
 import pytest
 from hostile_submissions import ATTACKS, HONEST
 
@@ -42,6 +43,10 @@ def test_one_submission(tmp_path, checks):
     assert {t["id"]: t["status"] for t in report["tasks"]} == {
         "ch01.sum": "not_attempted", "ch03.alphas_cumprod": "passed", "ch03.add_noise": "passed"}
     assert report["sandbox"]["active"]
+    schema = json.loads((ROOT / "course" / "grading" / "report.schema.json").read_text())
+    jsonschema.validate(report, schema)
+    assert set(report) <= set(schema["properties"])          # nothing in a report that is not documented
+    assert all(set(t) <= set(schema["properties"]["tasks"]["items"]["properties"]) for t in report["tasks"])
     assert "isolation: " in done.stderr
     assert done.stdout == ""
 

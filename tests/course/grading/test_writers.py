@@ -106,6 +106,23 @@ def test_classroom_fifty_wants_whole_numbers(monkeypatch):
                                  "max-score": 3, "output": "passed: 4 of 4 checks passed"}
 
 
+def test_reports_are_what_their_schema_says():
+    """The schema is the documentation: docs/instructors/report.md is made from it."""
+    import jsonschema
+
+    import course
+    from course.grading.errors import CAUSES
+
+    schema = json.loads((Path(course.__file__).parent / "grading" / "report.schema.json").read_text())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    good = report()
+    jsonschema.validate(good, schema)
+    assert set(schema["properties"]["tasks"]["items"]["properties"]["cause"]["enum"]) == {None, *CAUSES}
+    for key in schema["required"]:
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate({k: v for k, v in good.items() if k != key}, schema)
+
+
 def test_junit_is_what_jenkins_accepts():
     xmlschema = pytest.importorskip("xmlschema")
     schema = xmlschema.XMLSchema(Path(__file__).parent / "schemas" / "junit-10.xsd")          # of jenkinsci/xunit-plugin, MIT
