@@ -134,8 +134,13 @@ def moved(node: Node, var: str, to: Index) -> Node:
     """The formula with `to` in place of the index var: var + k becomes to + k."""
     if isinstance(node, Index):
         return Index(to.var, to.shift + node.shift) if node.var == var else node
-    if node == Sym(var):
-        return Add((Sym(to.var), Num(Fraction(to.shift)))) if to.var else Num(Fraction(to.shift))
+    i = index_of(node) if isinstance(node, Sym | Add) else None
+    if i is not None and i.var == var:
+        shift = i.shift + to.shift
+        by = Num(Fraction(abs(shift)))
+        if not to.var or not shift:
+            return Sym(to.var) if to.var else Num(Fraction(shift))
+        return Add((Sym(to.var), by if shift > 0 else Neg(by)))
     return tree.rebuild(node, lambda child: moved(child, var, to))
 
 

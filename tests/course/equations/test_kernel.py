@@ -163,6 +163,17 @@ FORGED = {
     "a coefficient that is none": changed(ELBO, ["pieces", 0, "c"], "nan"),
     "a law that does not sum to one": changed(ELBO, ["pieces", 0, "law"], ["num", "2"]),
     "a weight that is negative": changed(ELBO, ["pieces", 0, "weight"], ["num", "-1"]),
+    "a negative coefficient that adds up": {
+        **changed(ELBO, ["pieces", 0, "c"], "-1"), "claim": [ELBO["claim"][2], ">=", ELBO["claim"][0]]
+    },
+    "the logarithm of what may be negative": {
+        **SOUND,
+        "claim": [
+            ["log", ["pow", ["add", ["d", "p", [X], []], kernel.minus(["d", "q", [X], []])], -2]],
+            "=",
+            ["mul", ["num", "-2"], ["log", ["add", ["d", "p", [X], []], kernel.minus(["d", "q", [X], []])]]],
+        ],
+    },
     "no pieces": changed(ELBO, ["pieces"], []),
     "the other direction": changed(ELBO, ["claim", 1], "<="),
     "a strict one": changed(ELBO, ["claim", 1], ">"),
