@@ -89,7 +89,8 @@ def planted(task_id: str, mistake: dict, folder: Path, request) -> None:
 
 
 MISTAKES = mistakes() | {"ch11.writeup": writeups.WRONG}
-CASES = [pytest.param(task_id, entry, id=f"{task_id}-{i + 1}") for task_id, entries in MISTAKES.items() for i, entry in enumerate(entries)]
+CASES = [pytest.param(task_id, entry, id=f"{task_id}-{i + 1}", marks=[pytest.mark.slow] * entry.get("slow", False))
+         for task_id, entries in MISTAKES.items() for i, entry in enumerate(entries)]
 caught: list[bool] = []
 
 
