@@ -38,6 +38,8 @@ def render(
     dtype: Annotated[str, typer.Option(help="auto, float32, float16 or bfloat16")] = "auto",
     out: Annotated[Path, typer.Option(help="The picture. Several seeds: a grid, NAME-SEED.png beside.")] = Path("out/render.png"),
     mine: Annotated[bool, typer.Option("--mine", help="With your own functions from exercises/, wherever they pass their checks.")] = False,
+    part: Annotated[list[str] | None, typer.Option(help="With --mine: only this function of yours, such as resnet_block; repeat for more")] = None,
+    each: Annotated[bool, typer.Option("--each", help="With --mine: how far from the course's picture after each of your functions")] = False,
     trace: Annotated[Path | None, typer.Option(help="Also draw a strip of the denoising into this file.")] = None,
 ) -> None:
     """Render a prompt, with a sampler from this course or with diffusers' own."""
@@ -53,7 +55,9 @@ def render(
         if engine != "course" or trace or nets != "diffusers":
             raise typer.BadParameter("--mine goes with neither --engine diffusers nor --nets nor --trace")
         return _or_fail(lambda: render_mine_to_files(prompt, model, sampler, steps, guidance, negative, seeds, height, width, device,
-                                                     dtype, out, compare))
+                                                     dtype, out, compare, only=part, each=each))
+    if part or each:
+        raise typer.BadParameter("--part and --each go with --mine")
     _or_fail(lambda: render_to_files(prompt, model, sampler, engine, compare, steps, guidance, negative, seeds, height, width,
                                      device, dtype, out, trace, nets))
 

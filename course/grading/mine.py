@@ -7,23 +7,30 @@ place where the two meet. Runs the student's code in this process: for one's own
 
 from __future__ import annotations
 
+import copy
 import functools
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from course.components import Components, load_components, setting, vae_factor
+from course.components import Components, load_components, prompt_length, setting, vae_factor
 from course.grading.manifest import EXERCISES, Task, load_tasks
 from course.grading.progress import run
 from course.grading.student import handed_in_at
+from course.nets.blocks import ResBlock, one_each
+from course.nets.text_encoder import TextEncoder
+from course.nets.tokenizer import Tokenizer, split
+from course.nets.unet import FeedForward, UNet, timestep_embedding
 from course.pictures import captioned, image_grid, save_picture
 from course.prediction import as_eps
 from course.render import grid_shape, largest_difference, quiet_libraries, render_ours
@@ -60,23 +67,41 @@ class Part(NamedTuple):
 
 
 class Parts:
-    """The student's functions by task id, as far as they pass their checks; `used` lists what was asked for."""
+    """The student's functions by task id, as far as they pass their checks; `used` lists what was asked for.
 
-    def __init__(self, folder: Path = EXERCISES, seed: int = 0) -> None:
+    only: names of tasks ("resnet_block"), to use these and no others.
+    """
+
+    def __init__(self, folder: Path = EXERCISES, seed: int = 0, only: Collection[str] | None = None) -> None:
         self.folder, self.seed = folder, seed
+        self.only = None if only is None else frozenset(only)
         self.tasks: dict[str, Task] = load_tasks()
         self.used: dict[str, Part] = {}
 
     def get(self, task: str) -> Callable[..., Any] | None:
         """The student's function, or None where the course has to step in."""
-        if task not in self.used:
+        if task not in self.used and self.only is not None and task.split(".")[1] not in self.only:
+            self.used[task] = Part(task, False, "not asked for")
+        elif task not in self.used:
             result = run([task], self.folder, self.seed)[task]
             why = {"passed": "passes its checks", "failed": f"yours fails its checks: course check {task}",
                    "not_attempted": "not attempted yet"}[result.status]
             self.used[task] = Part(task, result.status == "passed", why)
-        return self._guarded(task) if self.used[task].yours else None
+        return self.function(task) if self.used[task].yours else None
 
-    def _guarded(self, task: str) -> Callable[..., Any]:
+    def unknown(self) -> list[str]:
+        """Names in `only` that no task has."""
+        return sorted((self.only or frozenset()) - {task.split(".")[1] for task in self.tasks})
+
+    def one_after_another(self) -> Iterator[tuple[str, Parts]]:
+        """The student's parts that were used: the first alone, the first two, and so on, each with the name of the last."""
+        yours = [task for task, part in self.used.items() if part.yours]
+        for i, task in enumerate(yours):
+            some = Parts(self.folder, self.seed, [t.split(".")[1] for t in yours[: i + 1]])
+            some.used = {t: self.used[t] for t in yours[: i + 1]}
+            yield task.split(".")[1], some
+
+    def function(self, task: str) -> Callable[..., Any]:
         """The function, with what goes wrong inside it said as the student's own error."""
         path = self.folder / f"{self.tasks[task].chapter}.py"
         name = task.split(".")[1]
@@ -120,7 +145,7 @@ def render_mine(components: Components, prompt: str, sampler: str, steps: int, s
     chosen = pick_sampler(sampler)
     if not isinstance(chosen, Sampler):
         raise ValueError("--mine needs one of the course's samplers by name")
-    vae, unet, tokenizer, text_encoder, scheduler = components
+    vae, unet, tokenizer, text_encoder, scheduler = my_networks(components, parts)
     schedule = my_schedule(scheduler.config, parts)
     grid = Grid(my_levels(chosen, schedule, steps, parts))
 
@@ -138,8 +163,15 @@ def render_mine(components: Components, prompt: str, sampler: str, steps: int, s
             calls[0] += 1
         return as_eps(guided_network(unet, context, 1.0), schedule.prediction_type)(x, grid.level(alpha_bar))
 
+    to_ids = parts.get("ch09.token_ids") if isinstance(tokenizer, Tokenizer) else None
+
     def encode(texts: list[str]) -> Tensor:
-        return encode_prompts([text or negative_prompt for text in texts], tokenizer, text_encoder)
+        texts = [text or negative_prompt for text in texts]
+        if to_ids is None or not "".join(texts).isascii():                 # the exercise is for words of ASCII letters
+            return encode_prompts(texts, tokenizer, text_encoder)
+        merges = [list(pair) for pair in sorted(tokenizer.rank, key=tokenizer.rank.__getitem__)]
+        ids = [to_ids(split(text), merges, tokenizer.vocabulary, prompt_length(tokenizer, text_encoder)) for text in texts]
+        return _tensor(text_encoder(torch.tensor(ids, device=_home(text_encoder)[0])))              # (B, L) -> (B, L, D)
 
     def decode(latents: Tensor) -> Tensor:
         """The autoencoder's answer for latents that were divided by SCALING; the model may have another factor."""
@@ -166,6 +198,73 @@ def render_mine(components: Components, prompt: str, sampler: str, steps: int, s
 
 def _to_uint8(images: Tensor) -> Tensor:
     return ((images / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
+
+
+# Our name of a weight in a block -> the published one, which the exercises use.
+PUBLISHED = {"resnet_block": {"time": "time_emb_proj", "skip": "conv_shortcut"},
+             "cross_attention": {"q": "to_q", "k": "to_k", "v": "to_v", "out": "to_out.0"},
+             "causal_attention": {name: f"{name}_proj" for name in ("q", "k", "v", "out")},
+             "geglu": {"wide": "net.0.proj", "narrow": "net.2"}}
+
+
+def published(block: Any, task: str) -> dict[str, Tensor]:
+    """The weights of a block by their published names."""
+    names = PUBLISHED[task]
+    return {f"{names.get(layer, layer)}.{kind}": weight for name, weight in block.state_dict().items()
+            for layer, kind in [name.rsplit(".", 1)]}
+
+
+def my_networks(components: Components, parts: Parts) -> Components:
+    """The networks with the student's blocks in them, if they are the course's; the weights stay where they are."""
+    if not isinstance(getattr(components.unet, "net", None), UNet):
+        return components
+    unet, text_encoder = (copy.copy(part) for part in (components.unet, components.text_encoder))
+    unet._modules, text_encoder._modules = ({"net": copy.deepcopy(part.net, {id(w): w for w in part.net.parameters()})}
+                                           for part in (unet, text_encoder))
+    if isinstance(text_encoder.net, TextEncoder) and (attend := parts.get("ch09.causal_attention")):
+        for layer in text_encoder.net.layers:
+            layer.attention.forward = partial(_answered, attend, (published(layer.attention, "causal_attention"), layer.attention.heads))
+    my_unet(unet.net, parts)
+    return components._replace(unet=unet, text_encoder=text_encoder)
+
+
+def _answered(function: Callable[..., Tensor], behind: tuple[Any, ...], *inputs: Tensor) -> Tensor:
+    return function(*inputs, *behind)
+
+
+def _told(block: Callable[..., Tensor], raw: dict[str, Tensor], weights: dict[str, Tensor], groups: int, x: Tensor,
+          time: Tensor) -> Tensor:
+    return block(x, raw["time"], weights, groups)
+
+
+def my_unet(net: UNet, parts: Parts) -> None:
+    """Put the student's clock, blocks and frame into the U-Net."""
+    raw: dict[str, Tensor] = {}                        # the time before silu: the exercise's block applies it itself
+    net.time.register_forward_hook(lambda module, arguments, output: raw.__setitem__("time", output))
+    for name, module in list(net.named_modules()):
+        if isinstance(module, ResBlock) and (block := parts.get("ch09.resnet_block")):
+            module.forward = partial(_told, block, raw, published(module, "resnet_block"), module.norm1.num_groups)
+        elif isinstance(module, FeedForward) and (geglu := parts.get("ch09.geglu")):
+            module.forward = partial(_answered, geglu, (published(module, "geglu"),))
+        elif name.endswith("cross_attention") and (cross := parts.get("ch09.cross_attention")):
+            module.forward = partial(_answered, cross, (published(module, "cross_attention"), module.heads))
+        elif name.endswith("self_attention") and (heads_of := parts.get("ch09.multi_head_attention")):
+            module.forward = lambda x, m=module, heads_of=heads_of: m.out(heads_of(m.q(x), m.k(x), m.v(x), m.heads))
+    if clock := parts.get("ch09.timestep_embedding"):
+        net.register_forward_pre_hook(lambda module, arguments: raw.__setitem__("t", one_each(arguments[1], arguments[0])))
+        net.time.register_forward_pre_hook(lambda module, arguments: clock(raw["t"], arguments[0].shape[1]).to(arguments[0].dtype))
+    if frame := parts.get("ch09.down_and_up"):
+        net.forward = partial(_framed, net, frame)      # type: ignore[method-assign]
+
+
+def _framed(net: UNet, frame: Callable[..., Tensor], x: Tensor, t: Any, context: Tensor) -> Tensor:
+    """The U-Net's forward with the student's frame around its blocks."""
+    time = F.silu(net.time(timestep_embedding(one_each(t, x), net.conv_in.out_channels).to(x.dtype)))
+    ups = list(net.up)[::-1]
+    x = frame(net.conv_in(x), len(net.down), len(net.down[0].resnets), lambda level, i, x: net.down[level].block(i, x, time, context),
+              lambda level, x: net.down[level].resize(x), lambda x: net.mid(x, time, context),
+              lambda level, i, x: ups[level].block(i, x, time, context), lambda level, x: ups[level].resize(x))
+    return net.conv_out(F.silu(net.norm_out(x)))
 
 
 def my_schedule(config: Any, parts: Parts) -> NoiseSchedule:
@@ -249,17 +348,25 @@ def my_sampler(name: str, sampler: Sampler, denoise: Callable[[Tensor, Any], Ten
 
 def render_mine_to_files(prompt: str, model: str, sampler: str, steps: int, guidance: float, negative: str, seeds: list[int],
                          height: int | None, width: int | None, device: str, dtype: str, out: Path, compare: bool = False,
-                         folder: Path = EXERCISES) -> None:
+                         folder: Path = EXERCISES, only: Collection[str] | None = None, each: bool = False) -> None:
     """Render with the student's parts into `out`, and say whose each part was.
 
-    `compare` puts the course's picture beside it. Raises what `render_mine` raises, OSError when the file cannot be written.
+    `only`: the names of the tasks to use, and no others. `compare` puts the course's picture beside it. `each` replaces the
+    course's parts one after another and says how far the picture is from the course's after each. Raises what `render_mine`
+    raises, OSError when the file cannot be written.
     """
     pick_sampler(sampler)
     if out.suffix.lower() not in Image.registered_extensions():
         raise ValueError(f"{out} has no ending that names a picture format; .png is a good one")
     quiet_libraries()
-    parts = Parts(folder)
-    components = load_components(model, device=device, dtype=dtype)
+    parts = Parts(folder, only=only)
+    if unknown := parts.unknown():
+        raise ValueError(f"there is no task {', '.join(unknown)}; the names are those after the dot, such as resnet_block")
+    try:
+        components = load_components(model, device=device, dtype=dtype, nets="course")
+    except ValueError as reason:
+        print(f"note: your blocks of chapter 9 cannot be used here: {reason}")
+        components = load_components(model, device=device, dtype=dtype)
     calls, start = [0], time.perf_counter()
     pictures = render_mine(components, prompt, sampler, steps, seeds, parts, guidance, negative, height, width, calls)
     print(f"mine: {sampler}, {steps} steps, {calls[0]} model calls, {time.perf_counter() - start:.1f} s")
@@ -276,6 +383,13 @@ def render_mine_to_files(prompt: str, model: str, sampler: str, steps: int, guid
     print(f"{mine} of {len(parts.used)} parts are yours:")
     for part in parts.used.values():
         print(f"  {part}")
+    if each:
+        theirs = render_ours(components, prompt, sampler, steps, seeds, [0], None, {
+            "guidance_scale": guidance, "height": height, "width": width, "negative_prompt": negative})
+        print("the largest difference from the course's picture, of 255, with one part after another replaced by yours:")
+        for name, some in parts.one_after_another():
+            again = render_mine(components, prompt, sampler, steps, seeds, some, guidance, negative, height, width)
+            print(f"  {name:<22} {largest_difference(again, theirs)}")
     for seed, picture in zip(seeds, pictures, strict=True) if len(seeds) > 1 and not compare else ():
         print(save_picture(picture, out.with_name(f"{out.stem}-{seed}{out.suffix}"), **about, seed=seed))
     print(save_picture(whole, out, **about, seed=" ".join(map(str, seeds))))

@@ -129,15 +129,26 @@ class Tokenizer:
 
     @classmethod
     def from_folder(cls, folder: str | Path) -> Tokenizer:
-        """Read vocab.json, merges.txt and, where there are any, tokenizer_config.json and special_tokens_map.json."""
+        """Read vocab.json and merges.txt, or tokenizer.json, which holds both; and what the settings beside them say.
+
+        Raises FileNotFoundError when neither is there, ValueError for damaged ones and for another kind of tokenizer.
+        """
         folder = Path(folder)
         settings = read_json(folder / "special_tokens_map.json") | read_json(folder / "tokenizer_config.json")
         pad = settings.get("pad_token") or END
-        lines = (folder / "merges.txt").read_text("utf-8").split("\n")
-        merges = [tuple(line.split()) for line in lines if line.strip() and not line.startswith("#version")]
-        if any(len(pair) != 2 for pair in merges):
-            raise ValueError(f"{folder / 'merges.txt'} is damaged: each line after the first holds two symbols")
-        return cls(read_json(folder / "vocab.json"), merges, int(settings.get("model_max_length", 77)),      # type: ignore[arg-type]
+        if (folder / "vocab.json").is_file() or not (folder / "tokenizer.json").is_file():
+            vocabulary = read_json(folder / "vocab.json")
+            lines = (folder / "merges.txt").read_text("utf-8").split("\n")
+            pairs = [line.split() for line in lines if line.strip() and not line.startswith("#version")]
+        else:
+            model = read_json(folder / "tokenizer.json").get("model", {})
+            if model.get("end_of_word_suffix") != "</w>":
+                raise ValueError(f"{folder / 'tokenizer.json'} is no tokenizer of CLIP: its words do not end in </w>")
+            vocabulary = model["vocab"]
+            pairs = [pair.split(" ") if isinstance(pair, str) else pair for pair in model["merges"]]
+        if any(len(pair) != 2 for pair in pairs):
+            raise ValueError(f"the merges in {folder} are damaged: each is two symbols")
+        return cls(vocabulary, [(a, b) for a, b in pairs], int(settings.get("model_max_length", 77)),
                    pad["content"] if isinstance(pad, dict) else pad)
 
     def __len__(self) -> int:

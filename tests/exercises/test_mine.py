@@ -107,3 +107,45 @@ def test_the_command_says_whose_each_part_was(tiny_model_dir, tmp_path, capsys):
 def test_a_wrong_ending_is_told_before_anything_is_loaded(tmp_path):
     with pytest.raises(ValueError, match="names a picture format"):
         render_mine_to_files("a bear", "no such model", "pndm", 2, 3.0, "", [1], None, None, "cpu", "float32", tmp_path / "mine.txt")
+
+
+@pytest.fixture(scope="module")
+def readable(tiny_model_dir):
+    """The same model in the course's networks, whose blocks may be the student's."""
+    return load_components(str(tiny_model_dir), device="cpu", nets="course")
+
+
+BLOCKS = {"token_ids", "causal_attention", "resnet_block", "multi_head_attention", "cross_attention", "geglu", "timestep_embedding", "down_and_up"}
+
+
+@pytest.mark.parametrize("variant", ["first", "second"])
+def test_the_students_blocks_carry_the_weights(components, readable, variant):
+    parts = Parts(VARIANTS / variant)
+    pictures = render_mine(readable, "a bear", "ddim", 3, [1, 2], parts, 3.0)
+    assert {part.task.split(".")[1] for part in parts.used.values() if part.yours} >= BLOCKS
+    assert largest_difference(pictures, ours(components, "ddim", [1, 2], 3)) <= 1
+    x, context = torch.randn(1, 4, 8, 8), torch.randn(1, 16, 32)
+    with torch.no_grad():                                   # and the networks themselves are as they were
+        assert torch.equal(readable.unet(x, 5, context).sample, components.unet(x, 5, context).sample)
+
+
+@pytest.mark.parametrize("name", sorted(BLOCKS))
+def test_each_block_alone_is_asked(readable, name, monkeypatch):
+    parts, asked = Parts(VARIANTS / "first", only=[name]), []
+    function = parts.function
+    monkeypatch.setattr(parts, "function", lambda task: lambda *args: asked.append(task) or function(task)(*args))
+    picture = render_mine(readable, "a bear", "dpmpp_2m", 2, [1], parts, 3.0)
+    assert set(asked) == {f"ch09.{name}"}
+    assert {part.task for part in parts.used.values() if part.yours} == set(asked)
+    assert largest_difference(picture, ours(readable, "dpmpp_2m", [1], 2)) <= 1
+
+
+def test_what_each_replacement_changes_is_said(tiny_model_dir, tmp_path, capsys):
+    where = {"height": None, "width": None, "device": "cpu", "dtype": "auto", "folder": VARIANTS / "first"}
+    render_mine_to_files("a bear", str(tiny_model_dir), "dpmpp_2m", 2, 3.0, "", [1], out=tmp_path / "a.png", each=True,
+                         only=["resnet_block", "geglu", "guide"], **where)
+    said = capsys.readouterr().out
+    assert re.search(r"one part after another replaced by yours:\n  resnet_block +[01]\n  geglu +[01]\n  guide +[01]\n", said)
+    assert "not asked for" in said
+    with pytest.raises(ValueError, match="there is no task resblock"):
+        render_mine_to_files("a bear", str(tiny_model_dir), "ddim", 2, 3.0, "", [1], out=tmp_path / "b.png", only=["resblock"], **where)

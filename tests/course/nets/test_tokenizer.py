@@ -128,9 +128,26 @@ def test_what_is_no_tokenizer_or_no_text_is_refused(pair, tmp_path):
         with pytest.raises(ValueError, match=words):
             wrong()
     (tmp_path / "vocab.json").write_text("{", "utf-8")
-    (tmp_path / "merges.txt").write_text("#version: 0.2\na b c\n", "utf-8")
-    with pytest.raises(ValueError, match=r"merges\.txt is damaged"):
-        Tokenizer.from_folder(tmp_path)
-    (tmp_path / "merges.txt").write_text("#version: 0.2\na b\n", "utf-8")
     with pytest.raises(ValueError, match=r"vocab\.json is not readable as JSON"):
+        Tokenizer.from_folder(tmp_path)
+    (tmp_path / "vocab.json").write_text(json.dumps(ours.vocabulary), "utf-8")
+    (tmp_path / "merges.txt").write_text("#version: 0.2\na b c\n", "utf-8")
+    with pytest.raises(ValueError, match="merges in .* are damaged"):
+        Tokenizer.from_folder(tmp_path)
+
+
+def test_a_tokenizer_that_transformers_saved_anew(pair, tmp_path):
+    """It writes one file, tokenizer.json, in place of the two."""
+    ours, theirs = pair
+    theirs.save_pretrained(tmp_path)
+    assert not (tmp_path / "vocab.json").exists()
+    again = Tokenizer.from_folder(tmp_path)
+    assert (again.vocabulary, again.rank, again.model_max_length, again.pad) == (ours.vocabulary, ours.rank, 24, ours.pad)
+    content = json.loads((tmp_path / "tokenizer.json").read_text("utf-8"))
+    content["model"]["merges"] = [" ".join(merge) for merge in content["model"]["merges"]]        # as older versions wrote them
+    (tmp_path / "tokenizer.json").write_text(json.dumps(content), "utf-8")
+    assert Tokenizer.from_folder(tmp_path).rank == ours.rank
+    content["model"]["end_of_word_suffix"] = None
+    (tmp_path / "tokenizer.json").write_text(json.dumps(content), "utf-8")
+    with pytest.raises(ValueError, match="no tokenizer of CLIP"):
         Tokenizer.from_folder(tmp_path)
