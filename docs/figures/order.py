@@ -45,7 +45,7 @@ def error(name: str, steps: int, world: str = "gaussian", skip_last: bool = Fals
 
     exact = exact_end(world, float(x[0, 0] / NOISE[0, 0]), grid[0], grid[-1])
     # a grid that stops early has no step to the clean end to be careful at
-    options = {"lower_order_final": False} if skip_last and "lower_order_final" in sampler.takes else {}
+    options = {"lower_order_final": False} if skip_last and "lower_order_final" in sampler.defaults() else {}
     miss = sampler.run(denoise, x, grid, lambda: torch.zeros_like(x), **options) - exact
     return float(miss.square().mean().sqrt() / exact.square().mean().sqrt()), calls
 
