@@ -93,3 +93,37 @@ def test_exercises_come_from_the_manifest(common):
     assert shown.count("<details>") == len(common.load_tasks()) - sum(t.chapter != "ch03_forward" for t in common.load_tasks().values())
     with pytest.raises(ValueError, match="no tasks for"):
         common.exercises("ch99_nothing")
+
+
+# --------------------------------------------------------------------- what sentences claim from numbers made at build time
+
+
+def test_what_chapter_6_says_of_one_grid_for_all(common):
+    """2M leads Euler, Heun and LMS at 5 and 10 steps and not PNDM; from 40 steps on Heun and LMS lead, LMS by 70 and more."""
+    from figures.order import error
+
+    at = {(name, steps): error(name, steps, skip_last=True, on="dpmpp_2m")[0] for name in ("euler", "heun", "lms", "pndm", "dpmpp_2m")
+          for steps in (5, 10, 40, 80)}
+    for steps in (5, 10):
+        assert at["dpmpp_2m", steps] < min(at["euler", steps], at["heun", steps], at["lms", steps])
+        assert at["pndm", steps] < at["dpmpp_2m", steps]
+    for steps in (40, 80):
+        assert at["heun", steps] < at["dpmpp_2m", steps]
+        assert at["lms", steps] < at["dpmpp_2m", steps] / 69
+    assert at["dpmpp_2m", 40] > error("dpmpp_2m", 20, skip_last=True, on="dpmpp_2m")[0]
+
+
+def test_what_chapter_11_says_of_the_sweep(common):
+    from figures.lab import chosen, claims, one
+
+    odes = ("ddim", "pndm", "lms", "heun", "euler", "dpmpp_2m")
+    def right(**at):
+        return {name: one(sampler=name, steps=100.0, **at)["right"] for name in (*odes, "ddpm", "euler_ancestral")}
+
+    assert set(right(guidance=7.5).values()) == {1.0}                            # "cannot be told apart"
+    for guidance in (1.0, 3.0):                                                  # "the dice win, and by far"
+        shares = right(guidance=guidance)
+        assert max(shares[name] for name in odes) < min(shares["ddpm"], shares["euler_ancestral"])
+    assert len(chosen(sampler="dpmpp_2m", steps=50.0)) == 5
+    assert "(0 to 0)" not in claims()                                            # no interval of width zero
+    assert "Fréchet distance of 48 pictures" in claims()
