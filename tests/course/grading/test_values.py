@@ -2,6 +2,7 @@
 
 import math
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -94,7 +95,7 @@ def test_depth_and_size_are_bounded():
     ({"t": "tensor", "dtype": "float32", "shape": [True]}, b"1234"), ({"t": "plain", "v": [1]}, b""),
     ({"t": "plain", "v": 2**63}, b""), ({"t": "dict", "v": [[{"t": "list", "v": []}, {"t": "plain", "v": 1}]]}, b""),
     ({"t": "callable", "v": 0}, b""), ({"t": "namespace", "v": {}}, b""), ({"t": "generator", "n": 0}, b""),
-    ({"t": "array", "dtype": "O", "shape": [1]}, b"12345678"),
+    ({"t": "array", "dtype": "O", "shape": [1]}, b"12345678"), ({"t": "array", "dtype": []}, b""), ({"t": "tensor", "dtype": {}}, b""),
 ])
 def test_forged_trees_are_refused(tree, data):
     with pytest.raises(NotData):
@@ -137,7 +138,6 @@ def test_nothing_in_the_grader_can_load_code():
     import course.grading
 
     for path in Path(course.grading.__file__).parent.glob("*.py"):
-        text = path.read_text()
-        for word in ("import pickle", "import dill", "torch.load", "multiprocessing", "marshal", "shelve", "yaml.load", "eval("):
-            assert word not in text, f"{path.name} uses {word}"
+        found = re.search(r"\b(import|from)\s+(pickle|dill|multiprocessing|marshal|shelve)\b|torch\.load|yaml\.load|\beval\(", path.read_text())
+        assert not found, f"{path.name} uses {found.group()}"
     assert pickle.dumps        # the word above is looked for in the grader, not here
