@@ -128,12 +128,14 @@ def check(
 ) -> None:
     """How far your exercises are: points, and what is wrong with what fails."""
     from course.grading import progress
+    from course.grading.assignment import asked_here
+    from course.grading.manifest import REPOSITORY
 
     status = 0
 
     def work() -> None:
         nonlocal status
-        status = progress.check(names or [], seed=seed)
+        status = progress.check(names or asked_here(REPOSITORY), seed=seed)
 
     _or_fail(work)
     raise typer.Exit(status)

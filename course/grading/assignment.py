@@ -117,6 +117,12 @@ def read_assignment(path: Path) -> Assignment:
                       data.get("several", "ask"), dict(data.get("points", {})), **{"most": 100.0, **late}, extensions=extensions)
 
 
+def asked_here(folder: Path) -> tuple[str, ...]:
+    """The tasks of the assignment.toml at the top of a checkout; none if there is no such file (or if it asks for all)."""
+    path = folder / "assignment.toml"
+    return read_assignment(path).tasks if path.is_file() else ()
+
+
 # ---------------------------------------------------------------- who is who
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from course.grading.run import check_folder
 from course.grading.sealed import permuted, permuted_text, seal
 from course.grading.written import load_answers
 
-FILES = frozenset({"README.md", "LICENSE", "Makefile", "pyproject.toml", "constraints.txt", "mkdocs.yml", ".gitignore",
+FILES = frozenset({"README.md", "LICENSE", "Makefile", "pyproject.toml", "constraints.txt", "mkdocs.yml", ".gitignore", "assignment.toml",
                    "exercises/README.md", "tests/conftest.py", "tests/exercises/conftest.py"})
 NEVER = frozenset({"variants", "hidden", "solutions", "mutants", "instructors", "__pycache__", ".git", ".ipynb_checkpoints"})
 AGENTS = Path(__file__).with_name("templates") / "AGENTS.md"          # asks assistants to tutor, at the top of the edition

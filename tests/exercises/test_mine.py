@@ -149,3 +149,14 @@ def test_what_each_replacement_changes_is_said(tiny_model_dir, tmp_path, capsys)
     assert "not asked for" in said
     with pytest.raises(ValueError, match="there is no task resblock"):
         render_mine_to_files("a bear", str(tiny_model_dir), "ddim", 2, 3.0, "", [1], out=tmp_path / "b.png", only=["resblock"], **where)
+
+
+def test_a_task_that_a_course_has_dropped_is_the_courses(monkeypatch):
+    """Without its entry in the manifest, `course render --mine` steps in, as it does for a task not attempted."""
+    from course.grading import mine
+
+    tasks = {name: task for name, task in mine.load_tasks().items() if name != "ch10.initial_noise"}
+    monkeypatch.setattr(mine, "load_tasks", lambda *a: tasks)
+    parts = mine.Parts()
+    assert parts.get("ch10.initial_noise") is None
+    assert "ch10.initial_noise" not in parts.used

@@ -96,6 +96,22 @@ def test_tasks_that_are_not_there(tmp_path):
         Assignment(tasks=("ch03",), points={"ch08.guide": 1}).choose(TASKS)
 
 
+def test_check_asks_for_what_the_assignment_at_the_top_asks_for(tmp_path, monkeypatch):
+    from course.grading import manifest, progress
+
+    asked = []
+    monkeypatch.setattr(manifest, "REPOSITORY", tmp_path)
+    monkeypatch.setattr(progress, "check", lambda names, seed: asked.append(tuple(names)) or 0)
+    for text, arguments, names in (("", (), ()), ('tasks = ["ch08", "ch03.add_noise"]', (), ("ch08", "ch03.add_noise")), ('tasks = ["ch08"]', ("ch05",), ("ch05",))):
+        (tmp_path / "assignment.toml").write_text(text)
+        assert CliRunner().invoke(app, ["check", *arguments]).exit_code == 0
+        assert asked[-1] == names
+    (tmp_path / "assignment.toml").write_text("tasks = 3")
+    result = CliRunner().invoke(app, ["check"])
+    assert result.exit_code == 1
+    assert "assignment.toml" in result.output
+
+
 # ---------------------------------------------------------------- who is who
 
 def test_a_roster_finds_its_submissions(tmp_path):
