@@ -26,16 +26,16 @@ def trivial(x: torch.Tensor, level: Any) -> torch.Tensor:
 @measurement
 def samplers() -> Iterator[Result]:
     """the sampler's own cost per step, 1 x 4 x 64 x 64 in float32, beside a diffusers scheduler's"""
-    from course.components import diffusers_scheduler
-    from course.samplers import SAMPLERS
+    from course.observe import their_scheduler
+    from course.samplers import BACKWARDS, SAMPLERS
     from course.schedule import NoiseSchedule
     from course.stable_diffusion import SD_V1
 
     torch.set_num_threads(1)
     schedule = NoiseSchedule.from_config(SD_V1)
     noise = torch.randn(1, 4, 64, 64)
-    for name, sampler in SAMPLERS.items():
-        theirs = diffusers_scheduler(name, SD_V1)
+    for name, sampler in {**SAMPLERS, **BACKWARDS}.items():
+        theirs = their_scheduler(name, {**SD_V1, **({"beta_schedule": "squaredcos_cap_v2"} if name == "unclip" else {})})
         extra = {"generator": torch.Generator()} if "generator" in inspect.signature(theirs.step).parameters else {}
 
         def run_theirs(scheduler: Any = theirs, extra: dict[str, Any] = extra) -> None:
@@ -46,8 +46,7 @@ def samplers() -> Iterator[Result]:
 
         generator = torch.Generator()
         ours, other = in_turns(lambda s=sampler, g=generator: s.sample(trivial, noise, schedule, STEPS, g), run_theirs)
-        draws = name in ("ddpm", "euler_ancestral")
-        yield Result(f"{name}, per step", ours / STEPS, other / STEPS, 0.7 if draws else 0.5)
+        yield Result(f"{name}, per step", ours / STEPS, other / STEPS, 0.7 if sampler.draws else 0.5)
 
 
 @measurement
@@ -108,8 +107,8 @@ def memory() -> Iterator[Result]:
     schedule, noise = NoiseSchedule.from_config(SD_V1), torch.randn(4, 4, 64, 64)
 
     def in_use(repeats: int) -> float:
-        for name, sampler in SAMPLERS.items():
-            generator = torch.Generator() if name in ("ddpm", "euler_ancestral") else None
+        for sampler in SAMPLERS.values():
+            generator = torch.Generator() if sampler.draws else None
             for _ in range(repeats):
                 sampler.sample(trivial, noise, schedule, 50, generator)
         return psutil.Process().memory_info().rss / 1e6

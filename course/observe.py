@@ -437,3 +437,53 @@ def report(names: Sequence[str], configs: Sequence[str], steps: Sequence[int], o
 
         print(write_whole(out, write))
     return int(bool(strange))
+
+
+# ------------------------------------------------------------------------------------------------ all classes
+
+# Scheduler classes that are another one of ours under a second name, or whose method is here without a name in SAMPLERS.
+ELSEWHERE: dict[str, str] = {
+    "DDIMParallelScheduler": "`ddim`; the class only allows several steps at once",
+    "DDPMParallelScheduler": "`ddpm`; the same",
+    "FlowMatchEulerDiscreteScheduler": "`course.flow.euler`, which is `ddim` on the levels of a flow",
+    "FlowMatchHeunDiscreteScheduler": "`course.flow.heun`",
+    "FlowMatchLCMScheduler": "`course.samplers.solvers.consistency` on the levels of a flow",
+    "IPNDMScheduler": "`course.samplers.solvers.ipndm`; made for sound, its schedule is not a table of betas",
+    "CMStochasticIterativeScheduler": "`course.samplers.solvers.consistency`; its networks bring c_skip and c_out of their own",
+    "ScoreSdeVeScheduler": "`course/sde.py`: reverse diffusion and Langevin steps",
+}
+
+# What is not here, and why. (for pictures?, reason)
+NOT_HERE: dict[str, tuple[bool, str]] = {
+    "DPMSolverMultistepInverseScheduler": (True, "inversion by DPM-Solver++; `ddim_inverse` is here"),
+    "EDMDPMSolverMultistepScheduler": (True, "`dpmpp_2m` for networks trained as in EDM, whose x_0 is c_skip x + c_out F"),
+    "EDMEulerScheduler": (True, "`euler` for networks trained as in EDM"),
+    "KarrasVeScheduler": (True, "EDM's stochastic sampler as two methods; deprecated in diffusers. `heun_churn` is the method"),
+    "SASolverScheduler": (True, "stochastic Adams: predictor and corrector with noise in both"),
+    "SCMScheduler": (True, "consistency on a trigonometric schedule (TrigFlow), for its distilled networks only"),
+    "RePaintScheduler": (True, "inpainting: goes back and forth with a picture and a mask; see course/editing.py"),
+    "DDPMWuerstchenScheduler": (True, "`ddpm` on a continuous cosine schedule without a table, for Wuerstchen only"),
+    "ConsistencyDecoderScheduler": (True, "decodes latents in two steps; part of one autoencoder"),
+    "VQDiffusionScheduler": (True, "discrete: pictures as tokens"),
+    "AmusedScheduler": (True, "discrete: pictures as tokens, unmasked by confidence"),
+    "FlowMapEulerDiscreteScheduler": (True, "a network that is told both ends of its step"),
+    "PiflowScheduler": (True, "a network that answers with a policy for several steps"),
+    "CogVideoXDDIMScheduler": (False, "`ddim` with a shifted signal-to-noise ratio, for video"),
+    "CogVideoXDPMScheduler": (False, "`dpmpp_2m_sde` with the same, for video"),
+    "CosineDPMSolverMultistepScheduler": (False, "`dpmpp_2m_sde` with a network of EDM's kind, for sound"),
+    "LTXEulerAncestralRFScheduler": (False, "ancestral Euler of a flow, for video"),
+    "HeliosScheduler": (False, "for video"),
+    "HeliosDMDScheduler": (False, "for video"),
+    "MiniMaxH3Scheduler": (False, "for video and sound"),
+    "RFD4ProteinaScheduler": (False, "for proteins"),
+    "BlockRefinementScheduler": (False, "for text"),
+    "DiscreteDDIMScheduler": (False, "for text"),
+    "EntropyBoundScheduler": (False, "for text"),
+}
+
+
+def classes() -> list[str]:
+    """The names of all scheduler classes of the installed diffusers."""
+    import diffusers
+
+    return sorted(name for name in dir(diffusers) if name.endswith("Scheduler") and not name.startswith("Flax"))

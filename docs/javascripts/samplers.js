@@ -1,4 +1,4 @@
-// The noise schedule and the eight samplers, as in course/schedule.py and course/samplers.py, for every picture that samples in the page.
+// The noise schedule and the eight samplers, as in course/schedule.py and course/samplers/basic.py, for every picture that samples in the page.
 // tests/site/ compares them with Python: to 1e-5 on points, to a level of 255 on pictures. x is a Float64Array of any length.
 (() => {
   "use strict";

@@ -19,7 +19,7 @@ def test_stable_diffusion_v1_4_at_full_size(byte_tokenizer):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         components = Components(AutoencoderKL(**VAE), UNet2DConditionModel(**UNET_1), byte_tokenizer(77),
-                                CLIPTextModel(CLIPTextConfig(**TEXT_1)), PNDMScheduler(**SD_V1, skip_prk_steps=True))
+                                CLIPTextModel(CLIPTextConfig(**TEXT_1)), PNDMScheduler(**SD_V1))
     vae, unet, _, text_encoder, scheduler = components
     counts = [sum(weight.numel() for weight in part.parameters()) for part in (unet, vae, text_encoder)]
     assert counts == [859_520_964, 83_653_863, 123_060_480]

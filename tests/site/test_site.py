@@ -49,7 +49,7 @@ def test_search_knows_the_words_of_the_field(visit, words, wanted):
 def test_search_finds_a_symbol(visit):
     opened = visit()
     found = search(opened.open(""), "renoise")
-    assert any("course.samplers.renoise" in address for address in found), found
+    assert any("course.samplers.basic.renoise" in address for address in found), found
     assert not opened.wrong, opened.wrong
 
 
