@@ -7,8 +7,8 @@ import io
 from course.emoji.data import Scene, render
 
 
-def moving(name: str, still: str, **data: str) -> str:
-    """`<fig-NAME>` with its data, then the still figure. data: what the element's script reads from its attributes."""
+def moving(name: str, still: str = "", **data: str) -> str:
+    """`<fig-NAME>` with its data, then the still figure; none where the page has it anyway. data: what the element's script reads."""
     attributes = "".join(f' data-{key}="{html.escape(value, quote=True)}"' for key, value in data.items())
     return f'<div class="moving">\n<fig-{name}{attributes}></fig-{name}>\n{still}</div>\n'
 
