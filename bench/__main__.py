@@ -2,6 +2,7 @@
 
     python -m bench              every measurement
     python -m bench samplers     those whose name contains a word
+    python -m bench equations --corpus FILE    the judge on a JSON list of formulas with their truth (bench/equations.py)
 
 A measurement is a function decorated with @measurement that yields Result(what, ours, theirs, goal): two durations in
 seconds (or amounts of another kind) and the largest ratio ours / theirs that will do, or None. All bench/*.py are read.
@@ -12,6 +13,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import sys
+from pathlib import Path
 
 import bench
 
@@ -21,6 +23,8 @@ def main(words: list[str]) -> int:
     for module in pkgutil.iter_modules(bench.__path__):
         if module.name != "__main__":
             importlib.import_module(f"bench.{module.name}")
+    if "--corpus" in words:
+        return importlib.import_module("bench.equations").corpus(Path(words[words.index("--corpus") + 1]))
     missed = 0
     print(f"{'':44}{'ours':>11}{'theirs':>11}{'ratio':>8}{'goal':>7}")
     for name, measurement in bench.MEASUREMENTS.items():

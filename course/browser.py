@@ -103,7 +103,7 @@ def judge(docs: Path, cache: Path) -> Path:
 
     package = Path(__file__).parent
     ours = [package / "__init__.py", *sorted(path for path in (package / "equations").iterdir()
-                                             if path.suffix in {".py", ".lark"} and path.stem not in {"pages", "cards"})]
+                                             if path.suffix in {".py", ".lark", ".toml"} and path.stem not in {"pages", "cards"})]
     versions = " ".join(each.__version__ for each in (lark, mpmath, sympy))
     out = cache / f"judge-{_digest(versions.encode() + b''.join(path.read_bytes() for path in ours))}"
     if out.exists():
@@ -122,7 +122,7 @@ def judge(docs: Path, cache: Path) -> Path:
 def _sources(library: Any) -> dict[str, Path]:
     """The Python files and grammars of an installed package, without its tests, by their name in an archive."""
     root = Path(library.__file__).parent
-    files = [path for path in sorted(root.rglob("*")) if path.suffix in {".py", ".lark"}]
+    files = [path for path in sorted(root.rglob("*")) if path.suffix in {".py", ".lark", ".toml"}]
     return {str(path.relative_to(root.parent)): path for path in files
             if not {"tests", "benchmarks", "__pycache__", "__pyinstaller"} & set(path.relative_to(root).parts)}
 

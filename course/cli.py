@@ -462,14 +462,15 @@ def _or_fail(work: Callable[[], Any]) -> None:
 @app.command()
 def prove(
     statement: Annotated[str, typer.Argument(metavar="LATEX|FILE", help="A statement or derivation in LaTeX, a file of it, or - for stdin")],
-    setting: Annotated[str, typer.Option(help="vae, hvae, chain, diffusion or gaussian: what p, q and the variables are")] = "vae",
+    setting: Annotated[str, typer.Option(help="vae, hvae, chain, diffusion or gaussian, or a TOML file: what p, q and the variables are")] = "vae",
     json_: Annotated[bool, typer.Option("--json", help="Print everything that is known as JSON")] = False,
     evidence: Annotated[Path | None, typer.Option(help="Write what the verdict rests on; python kernel.py FILE re-checks it")] = None,
+    tree: Annotated[bool, typer.Option("--tree", help="Print how the formula was read, as a tree")] = False,
 ) -> None:
     """Is it true? Exit status: 0 identity, bound or definition, 1 refuted, 2 undecided, outside (or a bad call), 3 unreadable."""
     from course.equations.command import run
 
-    raise typer.Exit(run(statement, setting, json_, evidence))
+    raise typer.Exit(run(statement, setting, json_, evidence, tree))
 
 
 @app.command("check-docs")

@@ -311,6 +311,9 @@ class Meaning:
         self.world = world
         symbols = [s for s in tree.walk(line) if isinstance(s, Sym)]
         self.points = main_points(line)
+        self.numbers = not any(isinstance(n, Func) and n.name == "norm" for n in tree.walk(line)) and not any(
+            s.name in {"I", "d"} and not s.labels for s in symbols
+        )  # a product of two x's, as people write it where they think of d = 1: read as the inner product
         self.dimension_one = sense.one if sense.one is not None else in_one_dimension(line)
         scalars = sorted({self._free_name(s) for s in symbols} - {None})
         nodes = set(map(type, tree.walk(line)))
@@ -788,7 +791,7 @@ class Meaning:
         if isinstance(a, Positive) or isinstance(b, Positive):
             return Positive(self.plus((self.k.one, self.log_of(a)), (self.k.one, self.log_of(b))))
         if isinstance(a, Vector) and isinstance(b, Vector):
-            if not self.dimension_one:
+            if not self.dimension_one and not self.numbers:
                 raise NotSaid("a product of two vectors")
             return self.inner(a, b)
         if isinstance(a, Scalar) and isinstance(b, Scalar):

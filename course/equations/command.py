@@ -8,7 +8,7 @@ from pathlib import Path
 
 from course.equations import evidence
 from course.equations.judge import CONDITION, judge, judge_derivation
-from course.equations.settings import settings
+from course.equations.settings import BadSetting, Setting, load, settings
 from course.equations.words import MAX_LENGTH
 
 EXIT = {"identity": 0, "bound": 0, "definition": 0, "refuted": 1, "undecided": 2, "outside": 2, "unreadable": 3}
@@ -32,12 +32,27 @@ def text_of(argument: str) -> str:
     return argument
 
 
-def run(argument: str, setting: str, as_json: bool, proof: Path | None = None) -> int:
+def chosen(setting: str) -> str | Setting:
+    """The setting of that name, or the one that the TOML file of that name declares. BadSetting says what is wrong with it."""
+    if setting in (*settings, "gaussian"):
+        return setting
+    path = Path(setting)
+    try:
+        if setting.endswith(".toml") or path.is_file():
+            return load(path)
+    except OSError as error:
+        raise BadSetting(f"the setting {setting} cannot be read: {error.strerror}") from None
+    raise BadSetting(f"there is no setting {setting!r}; known are {', '.join([*settings, 'gaussian'])}, or a TOML file")
+
+
+def run(argument: str, setting: str, as_json: bool, proof: Path | None = None, tree: bool = False) -> int:
     """Judge and print; the exit status: 0 identity, bound or definition, 1 refuted, 2 undecided or outside, 3 unreadable.
 
     proof: where to write the evidence, for `python kernel.py FILE` to re-check with nothing installed."""
-    if setting not in (*settings, "gaussian"):
-        print(f"course: there is no setting {setting!r}; known are {', '.join([*settings, 'gaussian'])}", file=sys.stderr)
+    try:
+        meant = chosen(setting)
+    except BadSetting as error:
+        print(f"course: {error}", file=sys.stderr)
         return 2
     try:
         latex = text_of(argument)
@@ -50,17 +65,17 @@ def run(argument: str, setting: str, as_json: bool, proof: Path | None = None) -
     if not any(c in latex for c in "=<>\\") and argument.endswith((".tex", ".md", ".txt")):
         print(f"course: there is no file {argument}", file=sys.stderr)
         return 3
-    kind, text = report(latex, setting, as_json)
-    if proof is not None and not write_evidence(proof, latex, setting):
+    kind, text = report(latex, meant, as_json, tree)
+    if proof is not None and not write_evidence(proof, latex, meant):
         return 2
     print(text)
     return EXIT[kind]
 
 
-def report(latex: str, setting: str, as_json: bool = False) -> tuple[str, str]:
+def report(latex: str, setting: str | Setting, as_json: bool = False, tree: bool = False) -> tuple[str, str]:
     """The kind of the verdict on a text, and what is printed about it; the judge in the page shows the same."""
     verdict = judge(latex, setting)
-    derivation = judge_derivation(latex, setting) if verdict.kind != "unreadable" else None
+    derivation = judge_derivation(latex, setting) if verdict.kind != "unreadable" else None  # the text is examined once
     several = derivation is not None and len([s for s in derivation.steps if s.reason != CONDITION]) > 1
     if as_json:
         out = verdict.as_dict()
@@ -68,14 +83,14 @@ def report(latex: str, setting: str, as_json: bool = False) -> tuple[str, str]:
             out["derivation"] = derivation.as_dict()
         return verdict.kind, json.dumps(out, ensure_ascii=False, indent=2, sort_keys=True)
     parts = [str(verdict)]
-    if verdict.tree:
+    if verdict.tree and tree:
         parts.append("as a tree:\n" + "\n".join("  " + line for line in verdict.tree.splitlines()))
     if several:
         parts.append(f"relation by relation:\n{derivation}")
     return verdict.kind, "\n\n".join(parts)
 
 
-def write_evidence(path: Path, latex: str, setting: str) -> bool:
+def write_evidence(path: Path, latex: str, setting: str | Setting) -> bool:
     """Write what the verdicts on these relations rest on, whole or not at all; False if the file cannot be written."""
     steps = judge_derivation(latex, setting).steps
     pieces = [{**e, "says": f"{s.kind}: {s.latex}"} for s in steps for e in s.verdict.evidence]

@@ -636,7 +636,7 @@ def _same_law(m: Meaning, a: Vector, b: Vector) -> str:
             known = ", ".join(name_of("x", g) for g in given)
             return f"equal in law: both sides are Gaussian with the same mean and variance given {known}"
     later = [g for g in given if rank(g) > rank(i)]
-    now = later[0] if len(later) == 1 else shifted(i, 1)
+    now = later[0] if len(later) == 1 else given[0] if nets and len(given) == 1 else shifted(i, 1)
     if now not in at.values() or not k.zero_test(variances[0]) or not set(given) <= {now, Index("", 0)}:
         return ""
     # c x_i = target + noise: divide by c

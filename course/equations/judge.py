@@ -7,6 +7,7 @@ which every relation holds is the verdict's; if there is none, the text is as wr
 from __future__ import annotations
 
 import hashlib
+import re
 import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -29,9 +30,32 @@ from course.equations.judging import (
     decide,
 )
 from course.equations.reader import ReadError, Reading, read
-from course.equations.settings import Setting
+from course.equations.settings import BadSetting, Setting, checked, settings
 from course.equations.symbols import Table
-from course.equations.tree import Apply, Chain, Node, Normal, Num, Sym, latex, outline, walk
+from course.equations.tree import (
+    KL,
+    Add,
+    Apply,
+    Big,
+    Chain,
+    Density,
+    Div,
+    Expect,
+    Func,
+    Index,
+    Integral,
+    Law,
+    Mul,
+    Neg,
+    Node,
+    Normal,
+    Num,
+    Range,
+    Sym,
+    latex,
+    outline,
+    walk,
+)
 
 MAX_RELATIONS = 100  # of one input
 MAX_EXPLAINED = 6  # refuted relations of one input for which repairs are sought
@@ -61,7 +85,9 @@ def judge(latex_text: str, setting: str | Setting = "vae", explain: bool = True)
     """
     name, chosen = _named(latex_text, setting)
     try:
-        found = _examined(latex_text, chosen, explain)
+        found = _examined(*declared(latex_text, chosen), explain)
+    except BadSetting as e:
+        return Verdict("unreadable", reason=str(e), position=(1, 1), setting=name)
     except ReadError as e:
         return Verdict("unreadable", reason=str(e), position=(e.line, e.column), setting=name)
     except Exception as e:
@@ -78,8 +104,11 @@ def judge_derivation(latex_text: str, setting: str | Setting = "vae", explain: b
     """Judge every relation of a derivation (rows of an aligned environment, chains), each against its own left neighbour."""
     name, chosen = _named(latex_text, setting)
     try:
-        found = _examined(latex_text, chosen, explain)
+        found = _examined(*declared(latex_text, chosen), explain)
         conclusion, compensating = _conclusion(found, chosen)
+    except BadSetting as e:
+        error = Verdict("unreadable", reason=str(e), position=(1, 1), setting=name)
+        return Derivation((), error=error, conclusion="the declarations cannot be read")
     except ReadError as e:
         error = Verdict("unreadable", reason=str(e), position=(e.line, e.column), setting=name)
         return Derivation((), error=error, conclusion="the derivation cannot be read")
@@ -93,6 +122,34 @@ def _named(text: str, setting: str | Setting) -> tuple[str, Setting | None]:
         raise TypeError(f"a formula is text, not {type(text).__name__}")
     name = setting if isinstance(setting, str) else setting.name
     return name, None if name == "gaussian" else _setting(setting)
+
+
+LET = re.compile(r"^\s*(?:\\text\{)?\s*let\b\s*\}?\s*(?P<name>[^=]+?)\s*(?P<sign>:?=)\s*(?P<meaning>.+?)\s*(?:\\\\)?\s*$", re.I)
+
+
+def declared(text: str, setting: Setting | None) -> tuple[str, Setting | None]:
+    r"""The text without the `let` rows at its top, and the setting that they make.
+
+    `let p = p(a) p(b|a)` and `let q = ...` declare the joint laws; any other `let NAME = MEANING` becomes the row NAME := MEANING,
+    on the same line, so that places in the text stay what they are. Raises BadSetting.
+    """
+    lines, laws = text.split("\n"), {}
+    for n, line in enumerate(lines):
+        if not line.strip():
+            continue
+        row = LET.match(line)
+        if row is None:
+            break
+        if row["name"] in ("p", "q"):
+            laws[row["name"]] = row["meaning"]
+            lines[n] = ""
+        else:
+            lines[n] = rf"{row['name']} := {row['meaning']} \\"
+    if laws:
+        p = laws.get("p") or re.sub(r"\bq(?=\()", "p", laws["q"])  # a law that is not declared has the factors of the other
+        q = laws.get("q") or re.sub(r"\bp(?=\()", "q", laws["p"])
+        setting = checked(Setting("the text", p, q), "let")
+    return "\n".join(lines), setting
 
 
 def _unexpected(error: Exception, text: str) -> Verdict:
@@ -230,14 +287,14 @@ def _relation(table: Table, c: int, k: int, conditions: tuple[Chain, ...], expla
             return Verdict("undecided", reason=f"{latex(name)} is defined before, in a circle, or at too great a length")
     if table.setting is not None:
         sides = [symbols.written_out(side, table.names) for side in (left, right)]
-        return decide(Claim(table.setting, sides[0], sign, sides[1], conditions), explain)
+        return decide(Claim(table.setting, sides[0], sign, sides[1], conditions, joint=table.joint), explain)
     if sign == "~" and _declares(left, right):
         return Verdict("definition", reason=f"taken as the law of {latex(left)}")
     if k and (earlier := _without_constant(chain, k)) is not None:
         left = earlier
     if table.sense.noise == "line" and sound and _noisy(chain):
         return _of_own_noise(table, c, k, explain)
-    return _closed_line(table, left, sign, right, explain)
+    return _line(table, left, sign, right, explain)
 
 
 def _without_constant(chain: Chain, k: int) -> Node | None:
@@ -278,7 +335,7 @@ def _of_own_noise(table: Table, c: int, k: int, explain: bool) -> Verdict:
     signs = set(chain.relations[: k + 1])
     if signs != {"="}:
         return _closed_line(table, chain.terms[k], chain.relations[k], right, explain)
-    whole = _closed_line(table, first, "=", right, explain)
+    whole = _line(table, first, "=", right, explain)
     if drawn or not whole.accepted:
         return whole
     mine = {latex(n) for t in chain.terms for n in walk(t) if isinstance(n, Sym) and is_noise(n)}
@@ -307,6 +364,33 @@ def _closed_line(table: Table, left: Node, sign: str, right: Node, explain: bool
     if defined.accepted or free.kind != "refuted" or defined.kind == "refuted":
         return defined
     return free
+
+
+def _line(table: Table, left: Node, sign: str, right: Node, explain: bool) -> Verdict:
+    """The verdict on a line of the Gaussian setting, with what lies outside of it told apart from what is false."""
+    verdict = _closed_line(table, left, sign, right, explain)
+    if verdict.kind == "undecided" and sign in ("=", ":=", "=:", ">=", "<=") and _densities_only(left, right):
+        general = decide(Claim(settings["diffusion"], left, sign, right), False)
+        if general.accepted:
+            return replace(general, notes=(*general.notes, "it holds for every chain with these factors, not only for Gaussian ones"))
+    if verdict.kind != "refuted":
+        return verdict
+    if sign == "=" and (said := symbols.chooses(left, right, table)):
+        return Verdict("definition", reason=said)
+    if letters := symbols.undeclared(left, right, table):
+        names = ", ".join(letters)
+        return Verdict("outside", reason=f"what {names} stand{'s' * (len(letters) == 1)} for is declared neither here nor in the "
+                       f"setting gaussian: say what {'it is' if len(letters) == 1 else 'they are'}")
+    if symbols.network_for_score(left, right):
+        return Verdict("outside", reason="a network is put equal to a score: whether it learned it exactly is not said")
+    return verdict
+
+
+def _densities_only(left: Node, right: Node) -> bool:
+    kinds = (Density, Mul, Div, Big, Index, Range, Num, Chain, Neg, Add, Func, Expect, Law, KL, Integral)
+    return all(
+        isinstance(n, kinds) or (isinstance(n, Sym) and n.name in ("x", "t", "T")) for side in (left, right) for n in walk(side)
+    ) and not any(isinstance(n, Func) and n.name not in ("log", "exp") for side in (left, right) for n in walk(side))
 
 
 # ---------------------------------------------------------------------------------------------------- all together

@@ -474,8 +474,8 @@ def _reading(claim: Claim, explaining: bool, search: bool = True) -> tuple[Verdi
     if not instances:
         try:
             instances = [i for T in lengths for i in claim.instances(T, extra=1)]
-        except OutOfRange as e:
-            raise NotDecidable(str(e)) from None
+        except OutOfRange:
+            instances = []
         if not instances:
             deep = [i for T in range(5, 9) for i in claim.instances(T)] if setting.indexed else []
             if not deep:

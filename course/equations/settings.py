@@ -12,18 +12,21 @@ A setting is declared by writing its two joint laws down, in LaTeX, as any lectu
 
 Variables that q is conditioned on and has no law for are `observed`. A factor with several variables, such as
 q(z_{1:T}|x), says nothing about independence. Everything else is computed: any density p(A|B) is a marginal of the
-declared joint divided by another. `settings["hmm"] = hmm` makes the name known to `course prove` and the docs.
+declared joint divided by another. `settings["hmm"] = hmm` makes the name known to the docs, and `course prove --setting hmm.toml`
+reads the same from a file; the shipped settings are such files, beside this one.
 
 Named quantities (ELBO, L_T) are part of a setting too: see `names`.
 """
 
 from __future__ import annotations
 
+import tomllib
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import combinations
+from pathlib import Path
 
-from course.equations.reader import read, read_statement
+from course.equations.reader import ReadError, read, read_statement
 from course.equations.tree import Big, Density, Index, Mul, Node, Range, Sym, walk
 
 Slot = tuple[str, int]  # ("z", 2) is z_2; ("x", -1) is a variable without index
@@ -225,45 +228,56 @@ class Model:
         return out
 
 
-_CHAIN_ELBO = r"\mathbb{E}_{q(z_{1:T}|x)}\left[\log \frac{p(x, z_{1:T})}{q(z_{1:T}|x)}\right]"
-_DIFFUSION_ELBO = r"\mathbb{E}_{q(x_{1:T}|x_0)}\left[\log \frac{p(x_{0:T})}{q(x_{1:T}|x_0)}\right]"
 
-settings: dict[str, Setting] = {
-    s.name: s
-    for s in (
-        Setting(
-            "vae",
-            p="p(x, z)",
-            q="q(z|x)",
-            note="p(x, z) and q(z|x) are arbitrary.",
-            names={"ELBO": r"\mathbb{E}_{q(z|x)}\left[\log \frac{p(x, z)}{q(z|x)}\right]"},
-        ),
-        Setting(
-            "hvae",
-            p=r"p(z_T) \prod_{t=2}^T p(z_{t-1}|z_t) \, p(x|z_1)",
-            q=r"q(z_1|x) \prod_{t=2}^T q(z_t|z_{t-1})",
-            names={"ELBO": _CHAIN_ELBO},
-            note="p runs z_T, ..., z_1, x and q runs x, z_1, ..., z_T, both as Markov chains.",
-        ),
-        Setting(
-            "chain",
-            p=r"p(x, z_{1:T})",
-            q=r"q(z_{1:T}|x)",
-            names={"ELBO": _CHAIN_ELBO},
-            note="p(x, z_{1:T}) and q(z_{1:T}|x) are arbitrary: nothing is Markov.",
-        ),
-        Setting(
-            "diffusion",
-            p=r"p(x_T) \prod_{t=1}^T p(x_{t-1}|x_t)",
-            q=r"q(x_0) \prod_{t=1}^T q(x_t|x_{t-1})",
-            aliases={"x": "x_0"},
-            names={
-                "ELBO": _DIFFUSION_ELBO,
-                "L_T": r"\mathrm{KL}(q(x_T|x_0) \| p(x_T))",
-                "L_0": r"-\log p(x_0|x_1)",
-                "L_s": r"\mathrm{KL}(q(x_s|x_{s+1}, x_0) \| p(x_s|x_{s+1}))",
-            },
-            note="q(x_0) is the data, q(x_t|x_{t-1}) the forward chain, p(x_T) and p(x_{t-1}|x_t) the reverse chain.",
-        ),
-    )
-}
+class BadSetting(ValueError):
+    """A file that declares no setting; the message says where and what is wrong."""
+
+
+KEYS = {"name": str, "p": str, "q": str, "note": str, "names": dict, "aliases": dict}
+
+
+def load(path: Path, trusted: bool = False) -> Setting:
+    r"""The setting that a TOML file declares: p and q as products of densities in LaTeX, and, where wanted, a name, a note, names of
+    further quantities and other spellings of variables.
+
+        p = 'p(z_1) \prod_{t=2}^T p(z_t|z_{t-1}) \prod_{t=1}^T p(x_t|z_t)'
+        q = 'q(z_{1:T}|x_{1:T})'
+        [names]
+        ELBO = '\mathbb{E}_q[\log p(x_{1:T}, z_{1:T}) - \log q(z_{1:T}|x_{1:T})]'
+
+    Raises OSError where the file cannot be read, BadSetting where it declares no setting. trusted: its LaTeX is not looked at.
+    """
+    try:
+        data = tomllib.loads(path.read_bytes().decode("utf-8-sig"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadSetting(f"{path} is not TOML: {error}. LaTeX stands in single quotes there: p = 'p(x, z)'") from None
+    for key, kind in KEYS.items():
+        if not isinstance(data.get(key, kind()), kind):
+            raise BadSetting(f"{path}: {key} must be {'text in quotes' if kind is str else 'a table'}")
+    if unknown := data.keys() - KEYS.keys():
+        raise BadSetting(f"{path}: the key {min(unknown)} is not known; known are {', '.join(KEYS)}")
+    for key in ("p", "q"):
+        if not data.get(key):
+            raise BadSetting(f"{path}: {key} is missing: the joint law {key} as a product of densities, such as {key} = '{key}(x, z)'")
+    setting = Setting(**{"name": path.stem, **data})
+    return setting if trusted else checked(setting, str(path))
+
+
+def checked(setting: Setting, where: str) -> Setting:
+    """The setting, if everything it says can be read and means something; else BadSetting."""
+    for key, text in {"p": setting.p, "q": setting.q, **setting.names}.items():
+        if not isinstance(text, str):
+            raise BadSetting(f"{where}: {key} must be text in quotes")
+        try:
+            read(f"{text} = 1")
+        except ReadError as error:
+            raise BadSetting(f"{where}: {key}: {error}") from None
+    try:
+        Model(setting, 2 if setting.indexed else 1)
+    except (ValueError, KeyError, AssertionError) as error:
+        raise BadSetting(f"{where}: the laws do not factorise: {error}") from None
+    return setting
+
+
+HERE = Path(__file__).parent
+settings: dict[str, Setting] = {name: load(HERE / f"{name}.toml", trusted=True) for name in ("vae", "hvae", "chain", "diffusion")}

@@ -22,6 +22,7 @@ from course.equations.closed_forms import (
     in_one_dimension,
     index_of,
     is_noise,
+    learned,
     main_index,
     moved,
     name_of,
@@ -32,12 +33,17 @@ from course.equations.closed_forms import (
 from course.equations.reader import Reading
 from course.equations.settings import Setting
 from course.equations.tree import (
+    Add,
     Apply,
     Chain,
     Density,
+    Expect,
     Func,
+    Grad,
     Index,
+    Info,
     Law,
+    Neg,
     Node,
     Normal,
     Num,
@@ -162,6 +168,7 @@ class Table:
     said: tuple[str, ...] = ()
     only_if: str = ""
     unsure: bool = False
+    joint: bool = False  # whether a bare E_q averages over the first variable too
     origins: dict[str, str] = field(default_factory=dict, compare=False)  # how a renamed letter was written
 
 
@@ -307,7 +314,7 @@ def _resolved(definitions: list[Definition]) -> tuple[Definition, ...]:
 # ---------------------------------------------------------------------------------------------------- the Gaussian setting
 
 ALWAYS = {"I", "d", "pi", "e", "H", "sigmoid"}
-LOSSES = {"L"}
+NOT_LETTERS = {*"IdetTCHzsijkn", "pi", "cdot", "sigmoid", "const", "tau", "theta", "phi"}
 
 
 def known_letter(name: Node, other: Node) -> bool:
@@ -360,7 +367,36 @@ def gaussian_tables(reading: Reading, conditions: frozenset[int]) -> list[Table]
         full = latex(replace(_symbol(text, twice), sub=(main_index(text),)))
         only_if = f"it holds if {twice} without an index means {full}; write the index"
     base = Table(chains, names, givers, (), sense, None, tuple(said), only_if, origins=origins)
-    return _noise_tables(base, text)
+    return [*_noise_tables(base, text), *_forward_marginal(base, text), *_variational_diffusion(base, text)]
+
+
+def _forward_marginal(base: Table, text: Chain) -> list[Table]:
+    """The score literature's p(x_t): the forward marginal, where the text has no other law p."""
+    laws = [n for n in walk(text) if isinstance(n, Density) and n.letter == "p"]
+    if not laws or any(n.given or len(n.args) != 1 or n.labels or n.args[0].name != "x" or not n.args[0].sub for n in laws):
+        return []
+
+    def forward(node: Node) -> Node:
+        return replace(node, letter="q") if isinstance(node, Density) and node.letter == "p" else rebuild(node, forward)
+
+    chains = tuple(map(forward, base.chains))
+    return [replace(base, chains=chains, said=(*base.said, "$p(x_t)$ is the forward marginal $q(x_t)$"), unsure=True)]  # type: ignore[arg-type]
+
+
+def _variational_diffusion(base: Table, text: Chain) -> list[Table]:
+    r"""alpha_t and sigma_t as the factors of x_0 and of the noise (Kingma et al. 2021): a guess that is said, not accepted."""
+    symbols = [n for n in walk(text) if isinstance(n, Sym)]
+    if any(s.name == "beta" or (s.name == "alpha" and s.marks) for s in symbols) or not {"alpha", "sigma"} <= {s.name for s in symbols}:
+        return []
+
+    def other(node: Node) -> Node:
+        if isinstance(node, Sym) and node.name in ("alpha", "sigma") and node.sub and not node.marks and not node.labels:
+            bar = Sym("alpha", node.sub, ("bar",))
+            return Func("sqrt", bar if node.name == "alpha" else Add((Num(Fraction(1)), Neg(bar))))
+        return rebuild(node, other)
+
+    only_if = r"it holds if \alpha_t and \sigma_t mean \sqrt{\bar\alpha_t} and \sqrt{1 - \bar\alpha_t} here; say so"
+    return [replace(base, chains=tuple(map(other, base.chains)), only_if=only_if, unsure=True)]  # type: ignore[arg-type]
 
 
 def _with_and_without_index(text: Chain) -> str:
@@ -399,11 +435,19 @@ def _noise_tables(base: Table, text: Chain) -> list[Table]:
     """The tables for what a bare epsilon may be: the noise between x_0 and x_t, that of one step, or that of each line by itself."""
     symbols = [n for n in walk(text) if isinstance(n, Sym)]
     noises = sorted({latex(s) for s in symbols if is_noise(s)})
-    if not noises or sum(len(c.relations) for c in base.chains) < 2:
+    if not noises:
         return [base]
     plain = next((latex(s) for s in symbols if is_noise(s) and not s.sub and not s.marks and not s.labels), None)
     tied = plain or (noises[0] if len(noises) == 1 else None)
     main = main_index(text)
+    if tied != r"\epsilon_0" and r"\epsilon_0" in noises and len(noises) > 1:
+        first = replace(base.sense, noise="text", tied=r"\epsilon_0", main=main)
+        said = (*base.said, rf"$\epsilon_0$ is the noise between $x_0$ and ${name_of('x', main)}$, other noises are fresh")
+        drawn = [replace(base, sense=first, said=said)]
+    else:
+        drawn = []
+    if sum(len(c.relations) for c in base.chains) < 2:
+        return [base, *drawn]
     steps = {i for s in symbols if s.name == "x" and not s.marks and not s.labels for i in s.sub if isinstance(i, Index)}
     out = []
     if tied:
@@ -419,7 +463,69 @@ def _noise_tables(base: Table, text: Chain) -> list[Table]:
             out.reverse()
     said = "every line speaks of a noise of its own, and $x$ on its left has the law that it says"
     out.append(replace(base, said=(*base.said, said), sense=replace(base.sense, noise="line")))
-    return out
+    return [*out, *drawn]
+
+
+def chooses(left: Node, right: Node, table: Table) -> str:
+    """What a refuted equation of the Gaussian setting chooses or names rather than claims, in words; "" if nothing."""
+    for side, other in ((left, right), (right, left)):
+        alone = _alone(side)
+        if alone is not None and isinstance(alone[0], Sym) and alone[0].name == "sigma" and any(d.name == alone[0] for d in table.names):
+            return f"another choice of {latex(side)}"
+        schedule = any(isinstance(n, Sym) and (n.name in ("alpha", "beta", "SNR", "sigma") or is_noise(n)) for n in walk(other))
+        if side == Sym("v") and not schedule:
+            return "v is another letter here than in the setting gaussian: taken as its definition"
+    if isinstance(left, Density) and left.letter == "p" and len(left.given) == 1 and isinstance(right, Normal):
+        (given,) = left.given
+        variance = Sym("sigma", given.sub)
+        chosen = [n for n in walk(right.cov) if isinstance(n, Sym) and n.name not in ("I", "beta", "alpha")]
+        mean = Apply(Sym("mu", labels=("theta",)), (given, Sym("t")))
+        if not chosen and right.mean in (mean, replace(mean, head=Sym("mu", given.sub, labels=("theta",)))):
+            return f"taken as the choice of {latex(Pow(variance, TWO))}"
+    return ""
+
+
+def undeclared(left: Node, right: Node, table: Table) -> list[str]:
+    """Letters without a meaning that stand on one side only: values for them might make the line true, so nothing is refuted.
+    A letter on both sides is a variable, and a line that fails for one of its values is false."""
+    nodes = [n for side in (left, right) for n in walk(side)]
+    names = {n.name for n in nodes if isinstance(n, Sym)}
+    anchored = any(isinstance(n, Sym) and n.name in ("x", "alpha", "beta") and n.sub for n in nodes)
+
+    def free(side: Node) -> set[str]:
+        out = set()
+        for n in walk(side):
+            if not isinstance(n, Sym) or n.name in NOT_LETTERS:
+                continue
+            if is_noise(n):
+                if not anchored and not n.sub:
+                    out.add(latex(n))
+            elif n.name == "eta":
+                if "sigma" not in names and not any(isinstance(m, Sym) and m.name == "beta" for m in nodes):
+                    out.add(latex(n))
+            elif n.name == "sigma":
+                if not n.sub and not n.labels:
+                    out.add(latex(n))
+            elif n.name == "x":
+                if n.marks and not known_letter(n, n):
+                    out.add(latex(n))
+            elif n.name not in ("v", "L") and not known_letter(n, side) and not any(d.match(n) for d in table.names):
+                out.add(latex(n))
+        return out
+
+    return sorted(free(left) ^ free(right))
+
+
+def network_for_score(left: Node, right: Node) -> bool:
+    """Does one side hold networks and the other the score of a law that the setting leaves open?"""
+
+    def kind(side: Node) -> tuple[bool, bool]:
+        nodes = list(walk(side))
+        networks = any(isinstance(n, Sym) and learned(n) is not None for n in nodes)
+        scores = any(isinstance(n, Grad) and any(isinstance(m, Density) for m in walk(n)) for n in nodes)
+        return networks, scores
+
+    return sorted((kind(left), kind(right))) == [(False, True), (True, False)]
 
 
 # ---------------------------------------------------------------------------------------------------- probability settings
@@ -442,7 +548,57 @@ def tables(reading: Reading, setting: Setting, conditions: frozenset[int], known
     letter = "" if several else different_parameters(reading.written)
     if letter:
         base = replace(base, only_if=f"it holds if the parameters of {letter} in it belong to one law; say so by writing one of them")
-    return [base]
+    return [base, *_over_everything(base, reading), *_any_joint_law(base, setting)]
+
+
+def _over_everything(base: Table, reading: Reading) -> list[Table]:
+    """Where some expectation of the text averages over x_0, a bare E_q beside it does so too."""
+    assert base.setting is not None
+    first = next(iter(base.setting.alias_slots.values()), None)
+    laws = [w.dist for c in reading.chains for t in c.terms for n in walk(t) if isinstance(n, Expect) for w in n.laws]
+    bare = any(isinstance(d, Density) and not d.args for d in laws)
+    whole = any(isinstance(d, Density) and d.args and not d.given for d in laws)
+    if first is None or not bare or not whole:
+        return []
+    return [replace(base, joint=True, said=(*base.said, r"$\mathbb{E}_q$ averages over $x_0$ as well"))]
+
+
+def _any_joint_law(base: Table, setting: Setting) -> list[Table]:
+    """Variables that the setting does not have, or laws written without variables (KL(p || q), H(p)): read as any joint laws p and q
+    of the variables that the text names. What holds for any laws holds for the ones meant; what fails is not refuted by it."""
+    text = [n for c in base.chains for t in c.terms for n in walk(t)]
+    laws = [n for n in text if isinstance(n, Density) and n.args]
+    bare = {n.letter for n in text if isinstance(n, Density) and not n.args} | {
+        n.letter for n in text if isinstance(n, Info) and not n.groups[0]
+    }
+    names = sorted({s.name for n in laws for s in (*n.args, *n.given)})
+    plain = all(not s.sub and not s.marks for n in laws for s in (*n.args, *n.given))
+    if not laws or not plain or len(names) > 3 or setting.indexed or not all(len(n) == 1 and n.isalpha() for n in names):
+        return []
+    strange = set(names) - {s[0] for s in setting.factors("p", 1)[0][0]}
+    if not strange and not bare:
+        return []
+
+    def whole(node: Node) -> Node:
+        if isinstance(node, Density) and not node.args and node.letter in forms:
+            return forms[node.letter]
+        if isinstance(node, Apply) and node.head == Sym("H") and len(node.args) == 1 and isinstance(node.args[0], Density):
+            return rebuild(node, whole)
+        if isinstance(node, Info) and not node.groups[0]:
+            law = forms.get(node.letter)
+            return replace(node, groups=(law.args,), given=law.given) if law is not None else node
+        return rebuild(node, whole)
+
+    forms: dict[str, Density] = {}
+    for letter in ("p", "q"):
+        own = list(dict.fromkeys(n for n in laws if n.letter == letter))
+        if len(own) == 1:
+            forms[letter] = replace(own[0], labels=())
+    variables = ", ".join(names)
+    free = replace(setting, name=f"{setting.name} (any laws)", p=f"p({variables})", q=f"q({variables})", names={}, aliases={})
+    chains = tuple(map(whole, base.chains))
+    said = (*base.said, f"p and q are any joint laws of {variables}")
+    return [replace(base, chains=chains, setting=free, said=said, unsure=True)]  # type: ignore[arg-type]
 
 
 def _foreign(sides: tuple[Node, Node], names: tuple[Definition, ...], known) -> str:
