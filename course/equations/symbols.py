@@ -475,7 +475,8 @@ def chooses(left: Node, right: Node, table: Table) -> str:
         schedule = any(isinstance(n, Sym) and (n.name in ("alpha", "beta", "SNR", "sigma") or is_noise(n)) for n in walk(other))
         if side == Sym("v") and not schedule:
             return "v is another letter here than in the setting gaussian: taken as its definition"
-    if isinstance(left, Density) and left.letter == "p" and len(left.given) == 1 and isinstance(right, Normal):
+    undecided = table.sense.sigma is None
+    if undecided and isinstance(left, Density) and left.letter == "p" and len(left.given) == 1 and isinstance(right, Normal):
         (given,) = left.given
         variance = Sym("sigma", given.sub)
         chosen = [n for n in walk(right.cov) if isinstance(n, Sym) and n.name not in ("I", "beta", "alpha")]
