@@ -242,8 +242,12 @@ def _has_range(node: Node) -> bool:
 
 
 def unindexed(node: Node, names: frozenset[str] = frozenset({"alpha", "beta", "SNR", "sigma", "epsilon", "v"})) -> bool:
-    """Whether a formula has a symbol of the schedule, a noise or a velocity without an index."""
-    return any(isinstance(n, Sym) and n.name in names and not n.sub and not n.labels for n in tree.walk(node))
+    """Whether a formula has a symbol of the schedule, a noise or a velocity without an index; SNR(t) has one."""
+    if isinstance(node, Apply) and any(index_of(a) for a in node.args):
+        return any(unindexed(a, names) for a in node.args if not index_of(a))
+    if isinstance(node, Sym):
+        return node.name in names and not node.sub and not node.labels
+    return any(unindexed(child, names) for child in tree.children(node))
 
 
 def in_one_dimension(node: Node) -> bool:

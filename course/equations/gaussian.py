@@ -646,7 +646,8 @@ def _same_law(m: Meaning, a: Vector, b: Vector) -> str:
         if set(nets) != set(eps.parts):
             return ""
         clean = m.clean_of(now, eps)
-        choices = (k[name_of("sigma", now)] ** 2 if not m.eta else m.sigma(now) ** 2, k.one - m.alpha(now), m.beta_tilde(now))
+        known = m.eta or name_of("sigma", now) in k
+        choices = (m.sigma(now) ** 2 if known else m.beta_tilde(now), k.one - m.alpha(now), m.beta_tilde(now))
         equals = [v for v in choices if now == shifted(i, 1) and k.zero_test(variance - v)]
         law = Gaussian(name, target, variance)
         if equals and not _difference(m, law, Gaussian(name, m.mu_theta(now), equals[0])):

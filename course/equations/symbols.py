@@ -495,8 +495,10 @@ def undeclared(left: Node, right: Node, table: Table) -> list[str]:
 
     def free(side: Node) -> set[str]:
         out = set()
+        means = {m for n in walk(side) if isinstance(n, Apply) and n.head == Sym("H") for law in n.args if isinstance(law, Normal)
+                 for m in walk(law.mean)}  # an entropy does not depend on the mean
         for n in walk(side):
-            if not isinstance(n, Sym) or n.name in NOT_LETTERS:
+            if not isinstance(n, Sym) or n.name in NOT_LETTERS or n in means:
                 continue
             if is_noise(n):
                 if not anchored and not n.sub:
