@@ -79,7 +79,9 @@ class Parts:
         self.used: dict[str, Part] = {}
 
     def get(self, task: str) -> Callable[..., Any] | None:
-        """The student's function, or None where the course has to step in."""
+        """The student's function, or None where the course has to step in: also where this course has no such task."""
+        if task not in self.tasks:
+            return None
         if task not in self.used and self.only is not None and task.split(".")[1] not in self.only:
             self.used[task] = Part(task, False, "not asked for")
         elif task not in self.used:
