@@ -37,8 +37,14 @@ def violations(page, rules: list[str]) -> list[str]:
             for v in found["violations"]]
 
 
-@pytest.mark.parametrize("view", ["light", "dark", "phone"])
-@pytest.mark.parametrize("source", PAGES)
+def views() -> list:
+    """Every page by day and on a phone; in the dark those with figures, and the rest, whose colours are the same, among the slow tests."""
+    drawn = [source for source in PAGES if source.startswith("chapters/") or "/" not in source]
+    return [pytest.param(source, view, marks=() if view != "dark" or source in drawn else pytest.mark.slow)
+            for source in PAGES for view in ("light", "dark", "phone")]
+
+
+@pytest.mark.parametrize(("source", "view"), views())
 def test_page(visit, source, view):
     opened = visit(view)
     page = opened.open(url_of(source))
