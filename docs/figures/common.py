@@ -79,6 +79,10 @@ def source(module: str, name: str, docstring: bool = False) -> str:
     node: ast.AST = ast.parse(text)
     for part in name.split("."):
         found = [child for child in getattr(node, "body", []) if part in _defines(child)]
+        moved = [child for child in getattr(node, "body", []) if isinstance(child, ast.ImportFrom) and not child.level
+                 and part in [alias.asname or alias.name for alias in child.names]]
+        if not found and moved and isinstance(node, ast.Module):           # a package that gathers its parts
+            return source(moved[-1].module, name, docstring)
         if not found:
             raise ValueError(f"{module} has no {name!r}: was it renamed?")
         node = found[-1]
