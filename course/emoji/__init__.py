@@ -6,7 +6,8 @@
     train.py        the stages: autoencoder, U-Net and text encoder, and the parts to swap in
     probe.py        the classifier that judges pictures
     evaluate.py     all figures of MODEL_CARD.md
-    weights/        a diffusers model folder, and beside the five components: vae_tiny, text_encoder_bert, tokenizer_bert, probe
+    weights/        a diffusers model folder, and beside the five components: vae_tiny, text_encoder_bert, tokenizer_bert,
+                    probe, and dit, a diffusion transformer in the U-Net's place (trained briefly; course/nets reads it)
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from torch import nn
 
 from course import emoji
 from course.emoji.data import Scene, caption, place
-from course.nets import as_components, autoencoder, blocks, load, load_part, published, text_encoder, unet, watching
+from course.nets import as_components, as_part, autoencoder, blocks, load, load_part, published, text_encoder, unet, watching
 from course.stable_diffusion import render_image
 
 from .common import BLUE, ORANGE, axes, figure, picture
@@ -325,3 +325,53 @@ def random_pairs(count: int, seed: int = 0) -> list[Scene]:
 
     rng = Random(seed)
     return [random_scene(rng, objects=2) for _ in range(count)]
+
+
+# ------------------------------------------------------------------------------------------------ the transformer beside the U-Net
+
+
+@cache
+def painted_by(which: str, count: int = 48, steps: int = 20) -> tuple[torch.Tensor, list[Scene]]:
+    """Pictures of scenes of two objects by the shipped U-Net ("unet") or transformer ("dit"), from the same noise."""
+    from course.emoji.train import sample
+
+    parts = as_components(nets())
+    denoiser = parts.unet if which == "unet" else as_part(load_part("unet", emoji.folder() / "dit"))
+    wanted = random_pairs(count, seed=7)
+    return sample([caption(scene) for scene in wanted], parts.vae, denoiser, parts.tokenizer, parts.text_encoder, steps=steps, seed=9), wanted
+
+
+def gap() -> str:
+    """A table in Markdown: what each learned in, and how many of its pictures a probe finds right, with 95% intervals."""
+    import json
+
+    from course.emoji.probe import load_probe, verdicts
+    from course.lab.metrics import wilson
+
+    made = json.loads((emoji.folder() / "training.json").read_text("utf-8"))
+    unet_steps = made["denoiser"]["steps"] + made["denoiser"]["after"]["steps"]
+    lines = ["| denoiser | parameters | steps of training | both objects and their relation right |", "|---|---|---|---|"]
+    for which, name, steps in (("unet", "U-Net", unet_steps), ("dit", "diffusion transformer", made["dit"]["steps"])):
+        pictures, wanted = painted_by(which)
+        right = int(verdicts(load_probe(), pictures, wanted)["all"].sum())
+        interval = wilson(right, len(wanted))
+        network = nets().unet if which == "unet" else load_part("unet", emoji.folder() / "dit")
+        size = sum(p.numel() for p in network.parameters())
+        share = f"{right} of {len(wanted)} ({interval.low:.0%} to {interval.high:.0%})"
+        lines.append(f"| {name} | {size / 1e6:.1f} million | {steps:,} | {share} |")
+    return "\n".join(lines) + "\n"
+
+
+def side_by_side(columns: int = 8) -> str:
+    """The same captions and noise: above by the U-Net, below by the transformer."""
+    rows = [painted_by(which)[0][:columns] for which in ("unet", "dit")]
+    sheet = torch.cat([torch.cat(list(row), 2) for row in rows], 1).permute(1, 2, 0)
+    pixels = ((sheet + 1) * 127.5).round().to(torch.uint8).numpy()
+    captions = "; ".join(caption(scene) for scene in painted_by("unet")[1][:columns])
+    return picture(
+        Image.fromarray(pixels),
+        "unet-and-dit",
+        f"Two rows of eight pictures of two emoji each, sharp ones above and blurred ones below. Asked for: {captions}.",
+        "The same captions and the same noise: above by the U-Net, below by the transformer, whose training was short.",
+        width=columns * 80,
+    )

@@ -98,3 +98,21 @@ def test_what_it_refuses(dit):
     ]:
         with pytest.raises(ValueError, match=message):
             call()
+
+
+def test_the_one_that_ships_has_learned_something(theirs):
+    """Not much, as chapter 9b says: it had a twelfth of the U-Net's training. But grounds are nearly always right."""
+    from random import Random
+
+    from course.emoji import folder
+    from course.emoji.data import caption, random_scene
+    from course.emoji.probe import load_probe, verdicts
+    from course.emoji.train import sample
+
+    network = load_part("unet", folder() / "dit")
+    assert sum(p.numel() for p in network.parameters()) == 2_954_320
+    scenes = [random_scene(Random(i), objects=2) for i in range(16)]
+    pictures = sample([caption(scene) for scene in scenes], theirs.vae, as_part(network), theirs.tokenizer, theirs.text_encoder, steps=10)
+    right = verdicts(load_probe(), pictures, scenes)
+    assert right["colour"].float().mean() >= 0.75
+    assert right["objects"].float().mean() >= 0.2          # of 40 by 40 pairs, chance finds hardly any

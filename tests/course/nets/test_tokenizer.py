@@ -132,7 +132,7 @@ def test_what_is_no_tokenizer_or_no_text_is_refused(pair, tmp_path):
         Tokenizer.from_folder(tmp_path)
     (tmp_path / "vocab.json").write_text(json.dumps(ours.vocabulary), "utf-8")
     (tmp_path / "merges.txt").write_text("#version: 0.2\na b c\n", "utf-8")
-    with pytest.raises(ValueError, match="merges in .* are damaged"):
+    with pytest.raises(ValueError, match=r"merges in .* are damaged"):
         Tokenizer.from_folder(tmp_path)
 
 
