@@ -818,6 +818,24 @@ def at_point(evidence, unknown):
     return exact, out
 
 
+def degrees(steps):
+    """For each step a bound on the degree of the rational function it is, above and below the bar."""
+    out = []
+    for step in steps:
+        match step:
+            case ["num", _]:
+                out.append(0)
+            case ["add" | "mul", i, j]:
+                out.append(out[i] + out[j])
+            case ["pow", i, n]:
+                out.append(abs(n) * out[i])
+            case ["sqrt" | "log", i]:
+                out.append(out[i])
+            case _:
+                out.append(1)
+    return out
+
+
 def surely_positive(steps, positive):
     """For each step: is it positive by its form, whatever the unknowns?"""
     out = []
@@ -869,7 +887,10 @@ def at_points(evidence):
             raise Rejected("the two sides differ at a random point")
         found, bits = found + 1, max(bits, len(exact.roots))
         if found == 2:  # a false identity of degree D survives one point with probability below 2^roots D / 2^61
-            error = 2 * (61 - bits - len(steps).bit_length() - 8)
+            degree = degrees(steps)
+            error = 2 * (61 - bits - (2 * sum(degree[i] for side in (left, right) for _, i in side) + 1).bit_length())
+            if error < 20:
+                raise Rejected("formulas of so high a degree that two points say too little")
             return ("identity" if relation == "=" else "bound"), f"all values, with an error below 2^-{error}"
     raise Rejected("no point was found at which both sides have a value")
 
