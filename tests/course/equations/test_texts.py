@@ -8,6 +8,7 @@ import pytest
 from test_statements import CASES
 
 from course.equations import judge, judge_derivation
+from course.equations.settings import BadSetting, load
 
 NOISE = r"\sqrt{\bar\alpha_t}\,x_0+\sqrt{1-\bar\alpha_t}\,\epsilon"
 SQUARE = r"\mathbb{E}_q[\frac{1}{2\sigma_t^2}\|\tilde\mu_t(x_t,x_0)-\mu_\theta(x_t,t)\|^2]"
@@ -90,6 +91,83 @@ KINDS = [
     ("gaussian", r"\tilde x = x + \sigma\,z", "definition"),
     ("vae", r"\mathcal{L}(\theta,\phi) = \mathbb{E}_q[\log p(x|z)] - KL(q(z|x)\|p(z)) \\ \log p(x) \ge \mathcal{L}(\phi,\theta)", "bound"),
 ]
+
+
+# how people write: read as meant, and decided
+WRITTEN = [
+    ("gaussian", r"x_t = \sqrt{\alpha_t}\,x_{t-1}+\sqrt{\beta_t}\,\epsilon = \dots = " + NOISE, "identity"),
+    ("gaussian", r"x_t = \sqrt{\alpha_t}\,x_{t-1}+\sqrt{\beta_t}\,\epsilon = \dots = \sqrt{\bar\alpha_t}\,x_0+\sqrt{\bar\alpha_t}\,\epsilon", "refuted"),
+    ("diffusion", r"q(x_{1:T}|x_0) = q(x_1|x_0)\,q(x_2|x_1)\cdots q(x_T|x_{T-1})", "identity"),
+    ("diffusion", r"q(x_{1:T}|x_0) = q(x_1|x_0)\,q(x_2|x_1)\cdots q(x_{T-1}|x_{T-2})", "refuted"),
+    ("gaussian", r"\alpha_t\alpha_{t-1}\cdots\alpha_1 = \bar\alpha_t", "identity"),
+    ("gaussian", r"\|\epsilon-\epsilon_\theta\|^2_2 = \|\epsilon_\theta-\epsilon\|_2^2", "identity"),
+    ("vae", r"p(x) = \intop p(x,z)\,dz", "identity"),
+    ("vae", r"p(\mathbf{x,z}) = p(\mathbf{x\mid z})\,p(\mathbf z)", "identity"),
+    ("vae", r"KL(q(z|x),p(z)) = \mathbb{E}_{q(z|x)}[\log q(z|x)-\log p(z)]", "identity"),
+    ("vae", r"KL(q(z|x)\rVert p(z)) = \mathbb{E}_{q(z|x)}[\log q(z|x)-\log p(z)]", "identity"),
+    ("vae", r"\log\textcolor{red}{p_\theta}(x) = \log\textcolor{red}{p_\theta}(x,z) - \log p(z|x)", "identity"),
+    ("vae", r"Log\,p(x) = Log\,p(x,z) - Log\,p(z|x)", "identity"),
+    ("vae", r"\log p(x) = \underbrace{\mathbb{E}_q[\log p(x)]}_{期望}", "identity"),
+    ("gaussian", r"\hat x_0 = \frac{x_{\tau_i}-\sqrt{1-\bar\alpha_{\tau_i}}\,\epsilon_\theta(x_{\tau_i},\tau_i)}{\sqrt{\bar\alpha_{\tau_i}}}", "identity"),
+    ("gaussian", r"\nabla_x\log p(x|y) = \nabla_x\log p(x)+\nabla_x\log p(y|x).\label{eq:1}", "identity"),
+    ("gaussian", r"\alpha_t = 1-\beta_t \quad \bar\alpha_t = \prod_{s=1}^t \alpha_s", "identity"),
+    ("gaussian", r"\alpha_t = 1-\beta_t \quad \bar\alpha_t = \prod_{s=1}^t \beta_s", "refuted"),
+    ("gaussian", r"\sigma_q^2(t) = \frac{(1-\alpha_t)(1-\bar\alpha_{t-1})}{1-\bar\alpha_t}", "identity"),
+    ("gaussian", rf"x_t(x_0,\epsilon) = {NOISE}", "identity"),
+    ("gaussian", r"\tilde\mu_t(x_t,\epsilon) = \frac{x_t}{\sqrt{\alpha_t}} - \frac{\beta_t\,\epsilon}{\sqrt{\alpha_t(1-\bar\alpha_t)}}", "identity"),
+    ("gaussian", r"(x_{t-1}-m)^2 = x_{t-1}^2 - 2\,m\,x_{t-1} + m^2", "identity"),
+    ("gaussian", r"\mathbb{E}[x_0|x_t] = \frac{x_t+(1-\bar\alpha_t)\nabla_{x_t}\log p(x_t)}{\sqrt{\bar\alpha_t}}", "identity"),
+    ("gaussian", r"p(x_t) := q(x_t|x_0)", "definition"),
+    ("gaussian", r"v = x_1 - x_0", "definition"),
+    ("gaussian", r"c_{skip}(\sigma)=\frac{\sigma_{data}^2}{\sigma^2+\sigma_{data}^2}", "outside"),
+    ("gaussian", r"x_{k+1} = x_k + \frac{\delta}{2}\nabla_x\log p(x_k)+\sqrt{\delta}\,z", "outside"),
+    ("vae", r"H(q) = -\int q(z|x)\log q(z|x)\,dz", "identity"),
+    ("vae", r"D_{KL}(p\|q) = \int p(x)\log\frac{p(x)}{q(x)}\,dx", "identity"),
+    ("vae", r"p(a|b) = \frac{p(b|a)\,p(a)}{p(b)}", "identity"),
+    ("vae", r"p(a|b) = p(b|a)\,p(a)", "outside"),
+    ("diffusion", r"\mathbb{E}_{q(x_{0:T})}[\log p(x_T)] = \mathbb{E}_q[\log p(x_T)]", "identity"),
+    ("vae", "let p = p(a) p(b|a) p(c|b)\np(c|a,b) = p(c|b)", "identity"),
+    ("vae", "let p = p(a) p(b|a) p(c|b)\np(c|a) = p(c|b)", "refuted"),
+    ("vae", "let p = p(a|\np(a) = p(a)", "unreadable"),
+    (
+        "gaussian",
+        "let \\sigma_t^2 = \\tilde\\beta_t\n"
+        r"D_{KL}(q(x_{t-1}|x_t,x_0)\|p_\theta(x_{t-1}|x_t)) = \frac12(\text{SNR}(t-1)-\text{SNR}(t))\|x_0-\hat x_0(x_t,t)\|^2",
+        "identity",
+    ),
+]
+
+
+@pytest.mark.parametrize(("setting", "text", "kind"), WRITTEN)
+def test_what_people_write(setting, text, kind):
+    verdict = judge(text, setting)
+    assert verdict.kind == kind, str(verdict)
+
+
+def test_a_display_that_starts_with_a_relation_says_so():
+    verdict = judge(r"= \mathbb{E}_q[\log p(x|z)] - KL(q(z|x)\|p(z))")
+    assert not verdict.accepted
+    assert "the left side is missing" in verdict.notes[0]
+
+
+def test_a_setting_is_a_file(tmp_path):
+    file = tmp_path / "hmm.toml"
+    file.write_text(
+        "p = 'p(z_1) \\prod_{t=2}^T p(z_t|z_{t-1}) \\prod_{t=1}^T p(x_t|z_t)'\nq = 'q(z_{1:T}|x_{1:T})'\n", encoding="utf-8"
+    )
+    assert judge(r"p(x_t|z_{1:T}) = p(x_t|z_t)", load(file)).kind == "identity"
+    for text, problem in {
+        "p = [": "is not TOML",
+        "p = 'p(x)'": "q is missing",
+        "p = 3\nq = 'q(x)'": "p must be text",
+        "p = 'p(x'\nq = 'q(x)'": "p: line 1, column 1",
+        "p = 'p(x) + 1'\nq = 'q(x)'": "do not factorise",
+        "p = 'p(x)'\nq = 'q(x)'\nlaw = 'x'": "the key law is not known",
+        "p = 'p(x)'\nq = 'q(x)'\n[names]\nE = 3": "E must be text",
+    }.items():
+        file.write_text(text, encoding="utf-8")
+        with pytest.raises(BadSetting, match=re.escape(problem)):
+            load(file)
 
 
 @pytest.mark.parametrize(("setting", "text", "kind"), KINDS)
