@@ -33,6 +33,7 @@ from course.equations.tree import (
     Div,
     Expect,
     Func,
+    Grad,
     Index,
     Integral,
     Mul,
@@ -816,8 +817,22 @@ def _closed_form(left: Node, relation: str, right: Node, explaining: bool, sense
         counterexample=cex,
         repairs=repairs,
         proved_for="all t" if found.kind in ACCEPTED else "",
+        assumptions=_borrowed(left, right) if found.kind in ACCEPTED else (),
         evidence=proof,
     )
+
+
+TWEEDIE = r"Tweedie's formula: E[x_0 | x_t] follows from the score of q(x_t); it is taken over, not proved"
+
+
+def _borrowed(left: Node, right: Node) -> tuple[str, ...]:
+    """The facts that the setting gaussian takes over rather than proves, where a line rests on them: an average of the data given
+    a later x, beside a score."""
+    nodes = [n for side in (left, right) for n in walk(side)]
+    scores = any(isinstance(n, Grad) and any(isinstance(m, Density) for m in walk(n)) for n in nodes)
+    given = [(*n.given, *(s for w in n.laws if isinstance(w.dist, Density) for s in w.dist.given)) for n in nodes if isinstance(n, Expect)]
+    late = any(g and Sym("x", (Index("", 0),)) not in g for g in given)
+    return (TWEEDIE,) if scores and late else ()
 
 
 def _of_any_laws(left: Node, relation: str, right: Node) -> tuple[dict, ...]:

@@ -150,6 +150,13 @@ def test_a_display_that_starts_with_a_relation_says_so():
     assert "the left side is missing" in verdict.notes[0]
 
 
+def test_a_fact_that_is_taken_over_is_an_assumption():
+    tweedie = judge(r"\mathbb{E}[x_0|x_t] = \frac{x_t+(1-\bar\alpha_t)\nabla_{x_t}\log q(x_t)}{\sqrt{\bar\alpha_t}}", "gaussian")
+    assert tweedie.kind == "identity"
+    assert "Tweedie" in tweedie.assumptions[0]
+    assert judge(r"\mathbb{E}[x_t|x_0] = \sqrt{\bar\alpha_t} x_0", "gaussian").assumptions == ()
+
+
 def test_a_setting_is_a_file(tmp_path):
     file = tmp_path / "hmm.toml"
     file.write_text(
