@@ -41,7 +41,8 @@ def _blocks(text: str, name: str) -> tuple[dict[str, str], dict[str, str]]:
     answers: dict[str, str] = {}
     problems: dict[str, str] = {}
     fence = identity = None
-    start, lines = 0, []
+    start = 0
+    lines: list[str] = []
     for number, line in enumerate(text.splitlines(), 1):
         match = _FENCE.match(line)
         ids = re.findall(r"ch\d\d\.\w+", match[2]) if match else []

@@ -94,7 +94,8 @@ def collect(sources: Iterable[str], out: Path, wanted: Iterable[str], deadline: 
     pushed = _pushes(pushes) if pushes else {}
     store = out / ".collected"
     store.mkdir(parents=True, exist_ok=True)
-    result, taken = [], {}
+    result: list[Collected] = []
+    taken: dict[str, str] = {}
     for source in sources:
         name = submission_name(Path(source.rstrip("/").removesuffix(".git")))
         if taken.setdefault(name.casefold(), source) != source:
@@ -181,7 +182,8 @@ def _seen(work: Path, mirror: Path) -> list[tuple[datetime.datetime, str]]:
 def _pushes(path: Path) -> dict[str, datetime.datetime]:
     """Commit -> the moment GitHub received it, from the output of `gh api repos/OWNER/NAME/activity` (one or many, joined)."""
     try:
-        text, found, decoder = path.read_text(encoding="utf-8-sig").strip(), {}, json.JSONDecoder()
+        text, decoder = path.read_text(encoding="utf-8-sig").strip(), json.JSONDecoder()
+        found: dict[str, datetime.datetime] = {}
         while text:
             entries, end = decoder.raw_decode(text)
             text = text[end:].strip()

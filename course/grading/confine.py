@@ -18,6 +18,7 @@ import socket
 import struct
 import sys
 from collections.abc import Callable
+from typing import Any
 
 try:
     import resource
@@ -26,7 +27,7 @@ except ImportError:          # Windows, where nothing here is called but the pro
 
 LINUX = sys.platform.startswith("linux")
 MACHINE = platform.machine()
-libc = ctypes.CDLL(None, use_errno=True) if LINUX else None
+libc: Any = ctypes.CDLL(None, use_errno=True) if LINUX else None
 
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_CAPBSET_DROP = 1, 4, 22, 24
 PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 36, 38

@@ -189,7 +189,8 @@ def _ordered(node: Node) -> Node:
         return replace(node, args=tuple(sorted(node.args, key=repr)), given=tuple(sorted(node.given, key=repr)))
     if isinstance(node, Add | Mul):
         (name,) = (f.name for f in fields(node) if f.compare)
-        return replace(node, **{name: tuple(sorted(getattr(node, name), key=repr))})
+        parts: dict[str, Any] = {name: tuple(sorted(getattr(node, name), key=repr))}
+        return replace(node, **parts)
     if isinstance(node, Expect) and len(node.laws) == 1 and isinstance(node.laws[0].dist, Density) and node.laws[0].dist.letter == "q":
         return replace(node, laws=(Law((), Density("q")),))
     return node

@@ -70,13 +70,14 @@ def number(node: Node) -> Fraction | None:
             return None if inner is None else -inner
         case Add(terms):
             values = [number(t) for t in terms]
-            return None if None in values else sum(values, Fraction(0))          # type: ignore[arg-type]
+            known = [v for v in values if v is not None]
+            return sum(known, Fraction(0)) if len(known) == len(values) else None
         case Mul(factors):
             out = Fraction(1)
-            for value in map(number, factors):
-                if value is None:
+            for factor in map(number, factors):
+                if factor is None:
                     return None
-                out *= value
+                out *= factor
             return out
         case Div(top, bottom):
             a, b = number(top), number(bottom)

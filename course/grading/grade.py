@@ -109,7 +109,7 @@ class Session:
             self._load(file)
         callables: list[Callable] = []
         tree, buffers = encode([list(args), kwargs], callables)
-        request = {"op": "call", "file": file, "name": name, "tree": tree}
+        request: dict[str, Any] = {"op": "call", "file": file, "name": name, "tree": tree}
         if wrt is not None:
             request["wrt"] = wrt
         reply, data = self._run(name, request, buffers, callables)

@@ -224,7 +224,8 @@ def my_networks(components: Components, parts: Parts) -> Components:
     unet._modules, text_encoder._modules = ({"net": copy.deepcopy(part.net, {id(w): w for w in part.net.parameters()})}
                                            for part in (unet, text_encoder))
     if isinstance(text_encoder.net, TextEncoder) and (attend := parts.get("ch09.causal_attention")):
-        for layer in text_encoder.net.layers:
+        layers: Any = text_encoder.net.layers
+        for layer in layers:
             layer.attention.forward = partial(_answered, attend, (published(layer.attention, "causal_attention"), layer.attention.heads))
     my_unet(unet.net, parts)
     return components._replace(unet=unet, text_encoder=text_encoder)
@@ -239,15 +240,15 @@ def _told(block: Callable[..., Tensor], raw: dict[str, Tensor], weights: dict[st
     return block(x, raw["time"], weights, groups)
 
 
-def my_unet(net: UNet, parts: Parts) -> None:
+def my_unet(net: Any, parts: Parts) -> None:
     """Put the student's clock, blocks and frame into the U-Net."""
     raw: dict[str, Tensor] = {}                        # the time before silu: the exercise's block applies it itself
     net.time.register_forward_hook(lambda module, arguments, output: raw.__setitem__("time", output))
     for name, module in list(net.named_modules()):
         if isinstance(module, ResBlock) and (block := parts.get("ch09.resnet_block")):
-            module.forward = partial(_told, block, raw, published(module, "resnet_block"), module.norm1.num_groups)
+            module.forward = partial(_told, block, raw, published(module, "resnet_block"), module.norm1.num_groups)      # type: ignore[method-assign]
         elif isinstance(module, FeedForward) and (geglu := parts.get("ch09.geglu")):
-            module.forward = partial(_answered, geglu, (published(module, "geglu"),))
+            module.forward = partial(_answered, geglu, (published(module, "geglu"),))      # type: ignore[method-assign]
         elif name.endswith("cross_attention") and (cross := parts.get("ch09.cross_attention")):
             module.forward = partial(_answered, cross, (published(module, "cross_attention"), module.heads))
         elif name.endswith("self_attention") and (heads_of := parts.get("ch09.multi_head_attention")):
@@ -259,7 +260,7 @@ def my_unet(net: UNet, parts: Parts) -> None:
         net.forward = partial(_framed, net, frame)      # type: ignore[method-assign]
 
 
-def _framed(net: UNet, frame: Callable[..., Tensor], x: Tensor, t: Any, context: Tensor) -> Tensor:
+def _framed(net: Any, frame: Callable[..., Tensor], x: Tensor, t: Any, context: Tensor) -> Tensor:
     """The U-Net's forward with the student's frame around its blocks."""
     time = F.silu(net.time(timestep_embedding(one_each(t, x), net.conv_in.out_channels).to(x.dtype)))
     ups = list(net.up)[::-1]

@@ -66,7 +66,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     """Run a check that calls a student's function in a process of its own, unless a debugger wants to stop in it."""
-    student = pyfuncitem.funcargs.get("student")
+    student: Any = pyfuncitem.funcargs.get("student")
     if student is None or not CAN_FORK or _debugged(pyfuncitem):
         return None
 
@@ -98,7 +98,7 @@ def _debugged(item: pytest.Function) -> bool:
     """Whether somebody may want to stop inside: --pdb, --trace, or breakpoint() in a file and a terminal to type in."""
     if item.config.getoption("usepdb", False) or item.config.getoption("trace", False):
         return True
-    student = item.funcargs["student"]
+    student: Any = item.funcargs["student"]
     path = student._folder / f"{student._task.chapter}.py"
     return bool(sys.__stdin__ and sys.__stdin__.isatty() and path.exists() and b"breakpoint()" in path.read_bytes())
 

@@ -171,7 +171,7 @@ def agreements(scores: Mapping[str, Mapping[str, Mapping[str, float]]], checks: 
 
 def points(folder: Path, checks: Path | str = CHECKS) -> dict[str, dict[str, float]]:
     """name -> question -> the mean of the readers' points."""
-    keys, out = _read_key(folder), {}
+    keys, out = _read_key(folder), dict[str, dict[str, float]]()
     for question, readers in read_scores(folder, checks).items():
         for code, name in keys.get(question, {}).items():
             given = [scores[code] for scores in readers.values() if code in scores]

@@ -372,7 +372,7 @@ class Worker:
             number = os.WTERMSIG(status)
             if number in (signal.SIGXCPU,):
                 raise WorkerLost("timeout", "the limit of processor time was reached")
-            name = {signal.SIGSEGV: "a memory access violation", signal.SIGABRT: "an abort", signal.SIGFPE: "a division fault",
+            name = {int(signal.SIGSEGV): "a memory access violation", signal.SIGABRT: "an abort", signal.SIGFPE: "a division fault",
                     signal.SIGBUS: "a bus error", signal.SIGILL: "an illegal instruction",
                     signal.SIGSYS: "a forbidden system call"}.get(number, f"signal {number}")
             raise WorkerLost("crashed", f"the process that ran the code was ended by {name}")

@@ -204,13 +204,13 @@ def choose(entries: Iterable[Entry], wanted: Iterable[str], stubs: Mapping[str, 
         if how == 2:
             near[target] = " and ".join(path for path, _ in found[:3])
             continue
-        path, value = _one_of(target, found, stubs, notes)
-        paths[target] = path
-        if how == 1 and path:
-            notes.append(f"{path} was taken for {target}")
-        elif shallow and path and depth > len(shallow[0]):
-            notes.append(f"{target} was found in {os.path.dirname(path)}/")
-        if isinstance(value, bytes) and path.lower().endswith(".ipynb"):
+        place, value = _one_of(target, found, stubs, notes)
+        paths[target] = place
+        if how == 1 and place:
+            notes.append(f"{place} was taken for {target}")
+        elif shallow and place and depth > len(shallow[0]):
+            notes.append(f"{target} was found in {os.path.dirname(place)}/")
+        if isinstance(value, bytes) and place.lower().endswith(".ipynb"):
             from course.grading.notebook import source_of
 
             value = source_of(value, notes)

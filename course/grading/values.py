@@ -214,9 +214,9 @@ def decode(tree: Any, data: bytes, make_callable: Callable[[int], Callable] | No
                 generator.set_state(torch.frombuffer(take(node["n"]), dtype=torch.uint8))
                 return generator
             if kind == "namespace":
-                return types.SimpleNamespace(**{k: walk(item, depth + 1) for k, item in v.items()})
+                return types.SimpleNamespace(**{k: walk(item, depth + 1) for k, item in v.items()})      # type: ignore[union-attr]
             if kind == "callable":
-                return make_callable(v)
+                return make_callable(v)      # type: ignore[arg-type]
         raise NotData("bad node")
 
     value = walk(tree, 0)

@@ -31,7 +31,7 @@ def load_answers(folder: Path | str) -> dict[str, dict[str, Any]]:
 
     from course.grading.sealed import unseal
 
-    read = {".toml": tomllib.loads, ".sealed": unseal}
+    read: dict[str, Any] = {".toml": tomllib.loads, ".sealed": unseal}
     return {task: spec for path in sorted(Path(folder).glob("ch*")) if path.suffix in read
             for task, spec in read[path.suffix](path.read_text(encoding="utf-8")).items()}
 

@@ -126,7 +126,8 @@ def work(inbox: int, outbox: int, values: Any, rules: Any) -> None:
         request, payload = receive(inbox)
         try:
             if request["op"] == "load":
-                answer, buffers = load(request, payload), []
+                answer = load(request, payload)
+                buffers: list[bytes] = []
             else:
                 answer, buffers = call(request, payload)
         except BaseException as error:
