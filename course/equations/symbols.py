@@ -35,19 +35,23 @@ from course.equations.settings import Setting
 from course.equations.tree import (
     Add,
     Apply,
+    Big,
     Chain,
     Density,
+    Div,
     Expect,
     Func,
     Grad,
     Index,
     Info,
     Law,
+    Mul,
     Neg,
     Node,
     Normal,
     Num,
     Pow,
+    Range,
     Sym,
     children,
     latex,
@@ -349,6 +353,8 @@ def known_letter(name: Node, other: Node) -> bool:
 def gaussian_tables(reading: Reading, conditions: frozenset[int]) -> list[Table]:
     chains, origins = _noises_by_declaration(reading.chains)
     names, givers = names_of(chains, known_letter, conditions)
+    schedule, at_schedule = _schedule(chains)
+    names, givers = (*names, *schedule), givers | at_schedule
     choice = next((d for d in names if isinstance(d.name, Sym) and d.name.name == "sigma" and not d.name.labels and not d.name.marks), None)
     sense = PLAIN
     said = list(said_of(names))
@@ -408,6 +414,26 @@ def _with_and_without_index(text: Chain) -> str:
 
 def _symbol(text: Chain, name: str) -> Sym:
     return next(n for n in walk(text) if isinstance(n, Sym) and latex(n) == name)
+
+
+def _schedule(chains: tuple[Chain, ...]) -> tuple[tuple[Definition, ...], frozenset[tuple[int, int]]]:
+    r"""A schedule that the text declares, beta_t = a formula of t and letters of its own: alpha_t and \bar\alpha_t follow from it."""
+    for c, k, left, sign, right in relations(chains):
+        named = isinstance(left, Sym) and left.name == "beta" and left.sub == (Index("t", 0),) and not left.marks and not left.labels
+        own = [n for n in walk(right) if isinstance(n, Sym)]
+        if not named or sign not in ("=", ":=") or not own or any(n.sub or n.marks or n.name in ("alpha", "beta", "SNR", "x") for n in own):
+            continue
+        if not all(isinstance(n, Sym | Num | Add | Neg | Mul | Div | Pow | Index) for n in walk(right)):
+            continue
+        alpha = Add((Num(Fraction(1)), Neg(right)))
+        index = (Index("t", 0),)
+        bar = Big("prod", "s", Index("", 1), Index("t", 0), moved(alpha, "t", Index("s", 0)))
+        return (
+            Definition(left, right),  # type: ignore[arg-type]
+            Definition(Sym("alpha", index), alpha),
+            Definition(Sym("alpha", index, ("bar",)), bar),
+        ), frozenset([(c, k)])
+    return (), frozenset()
 
 
 def _square(node: Node) -> Node:
@@ -536,10 +562,14 @@ def network_for_score(left: Node, right: Node) -> bool:
 
 def tables(reading: Reading, setting: Setting, conditions: frozenset[int], known) -> list[Table]:
     """The tables of a text in a setting with laws p and q."""
+    if said := _whole_chain(reading, setting):
+        written = tuple(_as_chain(c) for c in reading.written)
+        read = tuple(_as_chain(c) for c in reading.chains)
+        reading = replace(reading, chains=read, written=written)  # type: ignore[arg-type]
     several = several_laws(reading.written)
     base = with_laws(reading.written, setting, several) if several else Table(reading.chains, setting=setting)
     names, givers = names_of(base.chains, known, conditions)
-    said = (*base.said, *said_of(names))
+    said = (*base.said, *said, *said_of(names))
     foreign = tuple(
         ((c, k), letter)
         for c, k, left, _, right in relations(base.chains)
@@ -552,6 +582,19 @@ def tables(reading: Reading, setting: Setting, conditions: frozenset[int], known
     if letter:
         base = replace(base, only_if=f"it holds if the parameters of {letter} in it belong to one law; say so by writing one of them")
     return [base, *_over_everything(base, reading), *_any_joint_law(base, setting)]
+
+
+def _whole_chain(reading: Reading, setting: Setting) -> tuple[str, ...]:
+    """Where a setting has z_1, ..., z_T and the text writes z throughout: z is all of them."""
+    used = {n for c in reading.chains for n in walk(c) if isinstance(n, Sym) and n.name == "z"}
+    chained = setting.indexed and any(s[0] == "z" and s[1] > 0 for args, _ in setting.factors("p", 2) for s in args)
+    return ("$z$ is all of $z_{1:T}$",) if chained and used and all(not s.sub for s in used) else ()
+
+
+def _as_chain(node: Node) -> Node:
+    if node == Sym("z"):
+        return Sym("z", (Range(Index("", 1), Index("T", 0)),))
+    return rebuild(node, _as_chain)
 
 
 def _over_everything(base: Table, reading: Reading) -> list[Table]:
