@@ -173,10 +173,10 @@ class TinyBlock(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         convolutions = [nn.Conv2d(width, width, 3, padding=1) for _ in range(3)]
-        self.conv = nn.Sequential(convolutions[0], nn.ReLU(), convolutions[1], nn.ReLU(), convolutions[2])
+        self.conv = nn.Sequential(convolutions[0], nn.ReLU(True), convolutions[1], nn.ReLU(True), convolutions[2])      # True: in place
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(x + self.conv(x))
+        return F.relu(x + self.conv(x), inplace=True)
 
 
 class TinyAutoencoder(nn.Module):

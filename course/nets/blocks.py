@@ -34,10 +34,10 @@ class ResBlock(nn.Module):
         self.skip = nn.Identity() if c_in == c_out else nn.Conv2d(c_in, c_out, 1)
 
     def forward(self, x: Tensor, time: Tensor | None = None) -> Tensor:
-        h = self.conv1(F.silu(self.norm1(x)))                                     # (B, C_out, h, w)
+        h = self.conv1(F.silu(self.norm1(x), inplace=True))                       # (B, C_out, h, w)
         if self.time is not None:
             h = h + self.time(time)[:, :, None, None]                             # (B, C_out, 1, 1), the same everywhere
-        return self.skip(x) + self.conv2(F.silu(self.norm2(h)))
+        return self.skip(x) + self.conv2(F.silu(self.norm2(h), inplace=True))
 
 
 class Attention(nn.Module):

@@ -338,7 +338,8 @@ def painted_by(which: str, count: int = 48, steps: int = 20) -> tuple[torch.Tens
     parts = as_components(nets())
     denoiser = parts.unet if which == "unet" else as_part(load_part("unet", emoji.folder() / "dit"))
     wanted = random_pairs(count, seed=7)
-    return sample([caption(scene) for scene in wanted], parts.vae, denoiser, parts.tokenizer, parts.text_encoder, steps=steps, seed=9), wanted
+    captions = [caption(scene) for scene in wanted]
+    return sample(captions, parts.vae, denoiser, parts.tokenizer, parts.text_encoder, steps=steps, seed=9), wanted
 
 
 def gap() -> str:

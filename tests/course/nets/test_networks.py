@@ -38,7 +38,7 @@ def outputs(network: nn.Module, run: Callable[[], Any], names: Callable[[str], s
 
     def keep(name: str) -> Callable[..., None]:
         def hook(module: Any, arguments: Any, output: Any) -> None:
-            seen[name] = output if torch.is_tensor(output) else output[0]
+            seen[name] = (output if torch.is_tensor(output) else output[0]).clone()          # ours go on in place
 
         return hook
 
