@@ -7,20 +7,16 @@ from torch import Tensor
 
 
 def timestep_embedding(t: Tensor, dim: int, max_period: float = 10000.0) -> Tensor:
-    """What the U-Net is told about time: cosines and sines of t at falling frequencies, cosines first.
+    """What the U-Net is told about time: dim / 2 cosines of t, then dim / 2 sines, at frequencies that fall by equal factors
+    from 1; the next one after the last would be 1 / max_period. (Vaswani et al. 2017, section 3.5, ordered as Stable Diffusion has it.)
 
-        frequency_k = max_period^(-k / (dim / 2)),   k = 0 .. dim / 2 - 1
-        embedding = [cos(t frequency_0), cos(t frequency_1), ..., sin(t frequency_0), sin(t frequency_1), ...]
-
-    t: (B,), integers or floats. dim: even. Returns float32 (B, dim).
+    t: (B,), integers or floats of any kind. dim: even. Returns float32 (B, dim).
     """
     raise NotImplementedError
 
 
 def attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """Scaled dot-product attention (Vaswani et al. 2017, eq. 1).
-
-        softmax(query key^T / sqrt(D)) value,   the softmax over the keys
 
     query: (B, N, D). key: (B, M, D). value: (B, M, E). Returns (B, N, E). In cross-attention N counts the pixels of the
     latent and M the tokens of the prompt. Must not overflow for scores of some hundreds.
@@ -29,20 +25,30 @@ def attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 
 
 def multi_head_attention(query: Tensor, key: Tensor, value: Tensor, heads: int) -> Tensor:
-    """Attention in `heads` groups of channels, side by side.
+    """Attention in `heads` groups of neighbouring channels (Vaswani et al. 2017, section 3.2.2, without the projections): each head
+    is an attention of its own, and their outputs are put side by side again.
 
-    Head h sees the channels h * D / heads ... (h + 1) * D / heads - 1 of query, key and value; each head is an attention
-    of its own, with its own sqrt(D / heads); the outputs are put side by side again.
-
-    query: (B, N, D). key, value: (B, M, D), D a multiple of heads. Returns (B, N, D).
+    query: (B, N, D). key, value: (B, M, D), D a multiple of heads. Returns (B, N, D). Must not overflow for scores of some hundreds.
     """
     raise NotImplementedError
 
 
 def latent_shape(height: int, width: int, batch: int = 1, channels: int = 4, factor: int = 8) -> tuple:
-    """The shape of the latents for images of that size, (batch, channels, height / factor, width / factor).
+    """The shape of the latents for images of that size: `factor` times smaller along each side.
 
     Raises ValueError, naming the side, if height or width is not a positive multiple of factor.
+    """
+    raise NotImplementedError
+
+
+def encode_prompts(tokenizer, text_encoder, prompts: list[str]) -> Tensor:
+    """What the U-Net is told about the prompts, from the real parts: transformers' CLIPTokenizer and CLIPTextModel.
+
+    Every prompt is padded, or cut off, to the tokenizer's `model_max_length`, and the encoder's last hidden state is taken.
+
+    tokenizer: call it as `tokenizer(prompts, padding=..., max_length=..., truncation=..., return_tensors=...)`; its answer has
+    `.input_ids` (B, L). text_encoder: call it with the ids; its answer has `.last_hidden_state`. Call each once.
+    Returns (B, L, D).
     """
     raise NotImplementedError
 

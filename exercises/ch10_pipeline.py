@@ -8,10 +8,8 @@ from torch import Tensor
 
 
 def initial_noise(seeds: list[int], shape: tuple) -> Tensor:
-    """Standard normal noise for a batch in which every image has a seed of its own.
-
-    Entry b is what `torch.randn(shape, generator=g)` gives with a new CPU generator g seeded by seeds[b]: the same
-    seed gives the same image whatever else is in the batch. The global generator stays as it is.
+    """Standard normal noise for a batch in which every image has a seed of its own: the same seed gives the same image whatever
+    else is in the batch. The numbers are those of a CPU generator with that seed. The global generator stays as it is.
 
     shape: (C, H, W). Returns float32 (len(seeds), C, H, W).
     """
@@ -35,15 +33,37 @@ def image_grid(images: Tensor, rows: int, columns: int) -> Tensor:
     raise NotImplementedError
 
 
-def render_image(prompt: str, encode, denoise, decode, noise: Tensor, grid: list[float], scale: float) -> Tensor:
+def decode_latents(vae, latents: Tensor) -> Tensor:
+    """Pixels from latents by the real autoencoder, diffusers' AutoencoderKL, as uint8 (B, H, W, 3).
+
+    The sampler's latents are scaled so that their variance is about 1; the autoencoder's own are not. By how much is written in
+    its config, and differs from model to model: `vae.config.scaling_factor`. `vae.decode(z)` answers with `.sample`, images in
+    [-1, 1]; ask it once.
+
+    latents: (B, C, h, w), the sampler's.
+    """
+    raise NotImplementedError
+
+
+def scheduler_loop(scheduler, denoise, x: Tensor) -> Tensor:
+    """A sampler by a real scheduler, any of diffusers': the one loop that all of them fit into.
+
+    The scheduler has `timesteps`, already set, `init_noise_sigma`, `scale_model_input(x, t)` and `step(eps, t, x)`, which answers
+    with `.prev_sample`. x: (B, C, h, w), standard normal noise. denoise(x, t) -> eps: the network, asked once in each step, with what
+    the scheduler makes of x for it and with the timestep as the scheduler has it. Returns the last sample.
+    """
+    raise NotImplementedError
+
+
+def render_image(prompt: str, encode, denoise, decode, noise: Tensor, grid: list[float], scale: float, scaling_factor: float) -> Tensor:
     """The loop of the homework: text, guided DDIM steps, autoencoder, pixels.
 
-    encode(texts): a list of two strings -> contexts (2, L, D). Encode ["", prompt], the empty one first, once.
+    encode(texts): a list of two strings -> contexts (2, L, D). Encode the empty text and the prompt, in this order, once.
     denoise(x, alpha_bar, contexts): predicted noise (2, C, h, w) for x (2, C, h, w), in the order of the contexts.
-    decode(latents): images (1, 3, H, W) in [-1, 1] for latents (1, C, h, w). The latents of the sampler are 0.18215
-        times those the autoencoder knows, so divide by 0.18215 before decoding. Decode once.
+    decode(latents): images (1, 3, H, W) in [-1, 1] for latents (1, C, h, w), those that the autoencoder knows. Decode once.
+    scaling_factor: the sampler's latents are this many times the autoencoder's.
     noise: (1, C, h, w), where to start. grid: alpha_bars as in chapter 6, one more than there are steps.
-    scale: of the guidance, guided = empty + scale * (prompted - empty). One call of denoise per step.
+    scale: of the guidance, in Stable Diffusion's convention. One call of denoise per step, with both halves in one batch.
 
     Returns uint8 (1, H, W, 3).
     """

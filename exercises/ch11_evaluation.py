@@ -7,9 +7,7 @@ from torch import Tensor
 
 
 def mean_and_covariance(features: Tensor) -> tuple:
-    """What the Frechet distance needs to know about a set of images.
-
-        mean = sum_i f_i / N,    covariance = sum_i (f_i - mean)(f_i - mean)^T / (N - 1)
+    """What the Frechet distance needs to know about a set of images: the mean of their features and the unbiased covariance.
 
     features: (N, D), N >= 2. Returns (mean (D,), covariance (D, D)) as float64: sums of many float32 lose digits.
     Raises ValueError if N < 2.
@@ -20,11 +18,8 @@ def mean_and_covariance(features: Tensor) -> tuple:
 def frechet_distance(mean1: Tensor, covariance1: Tensor, mean2: Tensor, covariance2: Tensor) -> float:
     """The squared Frechet distance between two Gaussians, the number called FID (Heusel et al. 2017, eq. 6).
 
-        || mean1 - mean2 ||^2 + trace(C1 + C2 - 2 (C1 C2)^(1/2))
-
     Means (D,), covariances (D, D), symmetric and not negative (they may be singular), all float64. Returns a float, 0
-    for equal Gaussians. The trace of (C1 C2)^(1/2) is the sum of the square roots of the eigenvalues of C1 C2, which
-    are those of the symmetric S C2 S where S S = C1.
+    for equal Gaussians. A root of a matrix is not the matrix of the roots.
     """
     raise NotImplementedError
 

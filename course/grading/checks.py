@@ -18,9 +18,9 @@ import numpy as np
 import torch
 
 from course.grading.errors import KNOWN, CheckFailed, NotAttempted, StudentRaised
-from course.grading.values import Opaque, describe
+from course.grading.values import Opaque, Part, describe
 
-__all__ = ["Counted", "expect", "expect_calls", "expect_close", "expect_equal", "expect_finite", "expect_raises",
+__all__ = ["Counted", "Part", "expect", "expect_calls", "expect_close", "expect_equal", "expect_finite", "expect_raises",
            "expect_tensor", "expect_type"]
 
 

@@ -102,7 +102,7 @@ class Session:
             raise
         self._loaded.add(file)
 
-    def call(self, file: str, name: str, args: tuple, kwargs: dict, wrt: int | None) -> Any:
+    def call(self, file: str, name: str, args: tuple, kwargs: dict, wrt: int | None, seed: int | None = None) -> Any:
         """The value that the function `name` of `file` returns. Raises NotAttempted or CheckFailed."""
         self.used = True
         if file not in self._loaded:
@@ -112,6 +112,8 @@ class Session:
         request: dict[str, Any] = {"op": "call", "file": file, "name": name, "tree": tree}
         if wrt is not None:
             request["wrt"] = wrt
+        if seed is not None:
+            request["seed"] = seed
         reply, data = self._run(name, request, buffers, callables)
         if "error" in reply:
             raise_as_said(_claims(reply["error"]), file, name)
@@ -121,7 +123,7 @@ class Session:
             self.close()
             raise CheckFailed("crashed", f"{name}: the process that ran the code broke its connection to the grader"
                               ) from error
-        if reply.get("rng"):
+        if reply.get("rng") and seed is None:
             raise CheckFailed("forbidden", rules.RNG_MESSAGE.format(name=name))
         if reply.get("mutated"):
             raise CheckFailed("mutated_input", rules.changed_message(name, plain(reply["mutated"], 20)))
@@ -230,11 +232,11 @@ class IsolatedStudent(Student):
             raise CheckFailed("unreadable", f"{name} {self._submission.problems[name]}")
         return self._submission.files.get(name)
 
-    def _call(self, name: str, args: tuple, kwargs: dict, wrt: int | None = None) -> Any:
+    def _call(self, name: str, args: tuple, kwargs: dict, wrt: int | None = None, free: bool = False) -> Any:
         file = f"{self._task.chapter}.py"
         if self._file(file) is None:
             raise NotAttempted(self._submission.lacks(file))
-        return self._session.call(file, name, args, kwargs, wrt)
+        return self._session.call(file, name, args, kwargs, wrt, self.seed if free else None)
 
 
 class Grader:

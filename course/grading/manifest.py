@@ -10,6 +10,7 @@
     docs = "chapters/03-forward.md"
     minutes = 10                   # how long a median student takes: an estimate
     extra = true                   # beyond the 100 points: adds to the score, not to what can be reached, optional
+    loads = ["diffusers"]          # heavy modules that its checks import: loaded once, before the task runs, optional
     timeout = 10                   # seconds for one call, optional
     memory = 1024                  # MiB a call may use beyond what torch needs, optional
 
@@ -44,6 +45,7 @@ class Task:
     timeout: float = 10.0
     memory: int = 1024
     minutes: int = 0
+    loads: tuple[str, ...] = ()
     extra: bool = False
 
 
@@ -87,7 +89,7 @@ def read_manifest(path: Path) -> list[Task]:
 
 
 _FIELDS = {"id": str, "title": str, "points": (int, float), "difficulty": int, "hints": list, "needs": list,
-           "docs": str, "timeout": (int, float), "memory": int, "minutes": int, "extra": bool}
+           "docs": str, "timeout": (int, float), "memory": int, "minutes": int, "extra": bool, "loads": list}
 
 
 def _task(entry: dict, path: Path) -> Task:

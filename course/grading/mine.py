@@ -51,7 +51,6 @@ WHOLE = {"ddim": "ch06.ddim_sample", "euler": "ch06.ddim_sample", "pndm": "ch06.
          "dpmpp_2m": "ch06.dpmpp_2m_sample"}
 SINGLE = {"ddim": "ch06.ddim_step", "euler": "ch06.ddim_step", "ddpm": "ch06.ddpm_step", "euler_ancestral": "ch06.ddpm_step",
           "lms": "ch06.lms_weights"}
-SCALING = 0.18215      # the factor that chapter 10 has students write down; other models have their own, see `decode` below
 
 
 class Part(NamedTuple):
@@ -175,22 +174,22 @@ def render_mine(components: Components, prompt: str, sampler: str, steps: int, s
         ids = [to_ids(split(text), merges, tokenizer.vocabulary, prompt_length(tokenizer, text_encoder)) for text in texts]
         return _tensor(text_encoder(torch.tensor(ids, device=_home(text_encoder)[0])))              # (B, L) -> (B, L, D)
 
+    factor = setting(vae, "scaling_factor", 1.0)
+
     def decode(latents: Tensor) -> Tensor:
-        """The autoencoder's answer for latents that were divided by SCALING; the model may have another factor."""
         device, dtype = _home(vae)
-        factor = SCALING / setting(vae, "scaling_factor", 1.0)
-        return _tensor(vae.decode((latents * factor).to(device, dtype))).float().cpu()          # (B, 3, H, W)
+        return _tensor(vae.decode(latents.to(device, dtype))).float().cpu()          # (B, 3, H, W)
 
     loop = parts.get("ch10.render_image") if chosen.run is SAMPLERS["ddim"].run else None
     if loop:
-        pixels = torch.cat([loop(prompt, encode, network, decode, x[i:i + 1], grid.alpha_bars, guidance_scale)
+        pixels = torch.cat([loop(prompt, encode, network, decode, x[i:i + 1], grid.alpha_bars, guidance_scale, factor)
                             for i in range(len(seeds))])
     else:
         negative, positive = (context.expand(len(seeds), -1, -1) for context in encode(["", prompt]).split(1))
         denoise = my_guidance(network, negative, positive, guidance_scale, parts)
         x0 = my_sampler(sampler, chosen, denoise, x, grid, generators, parts,
                         chosen.arguments(schedule, chosen.options(schedule)))
-        images = decode(x0 / SCALING)
+        images = decode(x0 / factor)
         if not images.isfinite().all():
             raise FloatingPointError("the picture came out as NaN or infinity")
         to_pixels = parts.get("ch10.to_uint8")

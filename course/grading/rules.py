@@ -53,13 +53,20 @@ def copied(value: Any, wrap: Callable[[Callable], Callable] | None = None) -> An
         return kind(copied(item, wrap) for item in value)
     if kind is dict:
         return {key: copied(item, wrap) for key, item in value.items()}
-    if kind is types.SimpleNamespace:
-        return types.SimpleNamespace(**copied(vars(value), wrap))
+    if isinstance(value, types.SimpleNamespace):
+        return kind(**copied(vars(value), wrap))
     if kind is torch.Generator:
         new = torch.Generator()
         new.set_state(value.get_state())
         return new
     return wrap(value) if wrap is not None and callable(value) else value
+
+
+def calls_back(value: Any) -> bool:
+    """Whether there is a function in `value`."""
+    if isinstance(value, (list, tuple)):
+        return any(map(calls_back, value))
+    return callable(value) or (isinstance(value, types.SimpleNamespace) and calls_back(list(vars(value).values())))
 
 
 def snapshot(value: Any) -> Any:
@@ -76,7 +83,7 @@ def snapshot(value: Any) -> Any:
         return [snapshot(item) for item in value]
     if kind is dict:
         return [(key, snapshot(item)) for key, item in value.items()]
-    if kind is types.SimpleNamespace:
+    if isinstance(value, types.SimpleNamespace):
         return snapshot(vars(value))
     return repr(value) if kind in (int, float, str, bool, type(None)) else kind.__name__
 
@@ -138,6 +145,13 @@ def random_state() -> list:
     """Where the three global random generators stand."""
     numbers: Any = np.random.get_state()
     return [torch.get_rng_state().numpy().tobytes(), numbers[1].tobytes(), numbers[2:], random.getstate()]
+
+
+def seed(number: int) -> None:
+    """Start all three from one number."""
+    torch.manual_seed(number)
+    np.random.seed(number % 2**32)
+    random.seed(number)
 
 
 def _set_random(state: tuple) -> None:

@@ -81,6 +81,12 @@ class Student:
         self._returned = f"{name} returned {describe(value[0])}"
         return value
 
+    def once(self, name: str, *args: Any, **kwargs: Any) -> Any:
+        """Call `name` a single time, free to draw from the global random generators, which are seeded for it: for what takes long."""
+        value = self._call(name, args, kwargs, free=True)
+        self._returned = f"{name} returned {describe(value)}"
+        return value
+
     def answer(self, identity: str) -> str:
         """The student's written answer in the block `identity`. Raises NotAttempted if it is empty or missing."""
         name = f"{self._task.chapter}.md"
@@ -92,7 +98,7 @@ class Student:
             raise NotAttempted(f"the block {identity} in {name} is empty")
         return answer
 
-    def _call(self, name: str, args: tuple, kwargs: dict, wrt: int | None = None) -> Any:
+    def _call(self, name: str, args: tuple, kwargs: dict, wrt: int | None = None, free: bool = False) -> Any:
         raise NotImplementedError
 
     def _text(self, name: str) -> str | None:
@@ -108,7 +114,7 @@ class StudentFunction:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         value = self._student._call(self.__name__, args, kwargs)
         self._student._returned = f"{self.__name__} returned {describe(value)}"
-        if not any(map(callable, (*args, *kwargs.values()))):          # else the check counts calls, and asks again itself
+        if not rules.calls_back([*args, *kwargs.values()]):          # else the check counts calls, and asks again itself
             again = self._student._call(self.__name__, args, kwargs)
             if not alike(value, again):
                 raise CheckFailed("wrong_value", AGAIN_MESSAGE.format(name=self.__name__))
@@ -155,7 +161,7 @@ class DirectStudent(Student):
         except UnicodeDecodeError:
             raise CheckFailed("unreadable", f"{name} is not UTF-8 text; save it as UTF-8") from None
 
-    def _call(self, name: str, args: tuple, kwargs: dict, wrt: int | None = None) -> Any:
+    def _call(self, name: str, args: tuple, kwargs: dict, wrt: int | None = None, free: bool = False) -> Any:
         file = f"{self._task.chapter}.py"
         handed_in = handed_in_at(self._folder, self._task.chapter)
         if file in handed_in.submission.problems:
@@ -173,6 +179,8 @@ class DirectStudent(Student):
         random = rules.random_state()
         with rules.student_code():
             try:
+                if free:
+                    rules.seed(self.seed)
                 result = function(*given, **kwargs)
                 answer = _data(result if wrt is None else [result, rules.gradient(result, given[wrt])])
             except CheckFailed:
@@ -183,7 +191,7 @@ class DirectStudent(Student):
                 raise_as_said(handed_in.explained(error, file), file, name, error)
             finally:
                 drawn = rules.random_state() != random
-        if drawn:
+        if drawn and not free:
             raise CheckFailed("forbidden", rules.RNG_MESSAGE.format(name=name))
         if what := rules.changed(before, rules.snapshot([args, kwargs])):
             raise CheckFailed("mutated_input", rules.changed_message(name, what))
@@ -227,7 +235,7 @@ def _passed(function: Any) -> Any:
         args, kwargs = _data(args), _data(kwargs)
         try:
             with rules.grader_code():
-                return _data(function(*args, **kwargs))
+                return rules.copied(function(*args, **kwargs), _passed)
         except CheckFailed:
             raise
         except Exception as error:

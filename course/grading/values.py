@@ -45,6 +45,13 @@ class Opaque:
         return f"<{self.description}>"
 
 
+class Part(types.SimpleNamespace):
+    """A namespace that can be called: a part of a model, as a check passes it. The call goes to its attribute `call`."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.call(*args, **kwargs)
+
+
 def plain(text: Any, limit: int = 500) -> str:
     """`text` on one line in printable ASCII, at most `limit` characters: safe in a log, a report and a terminal."""
     try:
@@ -143,8 +150,8 @@ def encode(value: Any, callables: list[Callable] | None = None, limit: int = MAX
             if kind is torch.Generator:
                 buffer(v.get_state().numpy().tobytes())
                 return {"t": "generator", "n": len(buffers[-1])}
-            if kind is types.SimpleNamespace:
-                return {"t": "namespace", "v": {str(k): walk(item, depth + 1) for k, item in vars(v).items()}}
+            if kind in (types.SimpleNamespace, Part):
+                return {"t": "part" if kind is Part else "namespace", "v": {str(k): walk(item, depth + 1) for k, item in vars(v).items()}}
             if callable(v):
                 callables.append(v)
                 return {"t": "callable", "v": len(callables) - 1}
@@ -213,8 +220,9 @@ def decode(tree: Any, data: bytes, make_callable: Callable[[int], Callable] | No
                 generator = torch.Generator()
                 generator.set_state(torch.frombuffer(take(node["n"]), dtype=torch.uint8))
                 return generator
-            if kind == "namespace":
-                return types.SimpleNamespace(**{k: walk(item, depth + 1) for k, item in v.items()})      # type: ignore[union-attr]
+            if kind in ("namespace", "part"):
+                build = Part if kind == "part" else types.SimpleNamespace
+                return build(**{k: walk(item, depth + 1) for k, item in v.items()})      # type: ignore[union-attr]
             if kind == "callable":
                 return make_callable(v)      # type: ignore[arg-type]
         raise NotData("bad node")

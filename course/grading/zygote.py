@@ -114,6 +114,8 @@ def work(inbox: int, outbox: int, values: Any, rules: Any) -> None:
         random = rules.random_state()
         with rules.student_code():
             try:
+                if "seed" in request:
+                    rules.seed(request["seed"])
                 result = function(*given, **kwargs)
                 tree, buffers = values.encode(result if wrt is None else [result, rules.gradient(result, given[wrt])])
             except BaseException as error:

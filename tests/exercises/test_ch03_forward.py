@@ -6,8 +6,9 @@ import torch
 
 from course import forward, schedule
 from course.grading import task
-from course.grading.checks import expect, expect_close, expect_tensor
+from course.grading.checks import expect, expect_close, expect_finite, expect_tensor
 from course.grading.diffusers_numbers import diffusers_says
+from course.grading.errors import KNOWN
 
 SD = (0.00085, 0.012, 1000)
 
@@ -198,6 +199,81 @@ def check_log_snr(student, alpha_bar, what):
         "log(1 - alpha_bar) was added where it is subtracted": alpha_bar.log() + (1 - alpha_bar).log(),
         "it is limited to [-5, 5]; Stable Diffusion's runs from -5.4 to 7.1": snr.log().clamp(-5, 5),
     }, rtol=2e-4)
+
+
+@task("ch03.zero_terminal_snr")
+def test_zero_terminal_snr(student):
+    for betas in (schedule.scaled_linear_betas(1000, *SD[:2]), student.rand(12, low=0.01, high=0.4), torch.tensor([0.1, 0.3])):
+        root = (1 - betas).cumprod(0).sqrt()
+        first, last = root[0], root[-1]
+
+        def back(alpha_bar, first_beta=True):
+            alphas = torch.cat([alpha_bar[:1], alpha_bar[1:] / alpha_bar[:-1]])
+            return 1 - alphas
+
+        moved = (root - last) * first / (first - last)
+        got = student.zero_terminal_snr(betas)
+        what = f"zero_terminal_snr of {len(betas)} betas"
+        expect_tensor(got, betas.shape, torch.float32, what)
+        expect_close(got, schedule.rescale_zero_terminal_snr(betas), what, {
+            "nothing was changed": lambda: betas,
+            "alpha_bar was shifted, not its square root": lambda: back((root**2 - last**2) * first**2 / (first**2 - last**2)),
+            "it is not scaled, so that the first value moved, too": lambda: back((root - last) ** 2),
+            "this is the new alpha_bar, not the betas that give it": lambda: moved**2,
+            "these are the new alphas; beta is 1 - alpha": lambda: 1 - back(moved**2),
+            "the square root was not taken back: the product of these alphas is sqrt(alpha_bar)": lambda: back(moved),
+            "only the last beta was set to 1": lambda: torch.cat([betas[:-1], torch.ones(1)]),
+        }, rtol=2e-3, atol=2e-6)
+        expect(float(got[-1]) == 1.0, f"{what}: the last beta should be exactly 1, so that nothing of the picture is left")
+
+
+@task("ch03.zero_terminal_snr")
+def test_nothing_is_left_and_the_start_stays(student):
+    betas = student.rand(30, low=0.002, high=0.3)
+    new = (1 - student.zero_terminal_snr(betas)).cumprod(0)
+    expect_close(new[0], 1 - betas[0], "alpha_bar_1 after zero_terminal_snr, which should stay what it was,")
+    expect_close(new[-1], torch.tensor(0.0), "alpha_bar_T after zero_terminal_snr")
+
+
+@task("ch03.simulate_chain")
+def test_the_chain_has_the_law_of_the_jump(student):
+    betas = student.rand(12, low=0.02, high=0.3)
+    x0 = student.randn(1, 4).expand(4000, 4).clone()
+    left = (1 - betas).prod()
+    got = student.simulate_chain(x0, betas, torch.Generator().manual_seed(student.seed % 10_000))
+    expect_tensor(got, (4000, 4), what="simulate_chain of 4000 points")
+    expect_finite(got, "simulate_chain")
+    mean, std = got.mean(0), got.std(0)
+    near = 5 * (1 - left).sqrt() / 4000**0.5          # five standard errors
+    wrong = {"the noise of the first step is used again in every step; each step has its own":
+             sum(((1 - betas[i + 1:]).prod() * betas[i]).sqrt() for i in range(12)),
+             "beta is a standard deviation here; it is a variance": sum((1 - betas[i + 1:]).prod() * betas[i] ** 2 for i in range(12)).sqrt(),
+             "the image is not scaled down": betas.sum().sqrt()}
+    named = [text for text, value in wrong.items() if bool(((std - value).abs() < 4 * value / 8000**0.5).all())]
+    right = (1 - left).sqrt()
+    expect(bool(((std - right).abs() < 5 * right / 8000**0.5).all()), f"after {len(betas)} steps the points should have the standard deviation "
+           f"sqrt(1 - alpha_bar) = {float(right):.4f}, and have {std.mean():.4f}" + (KNOWN + named[0] if named else ""))
+    expect(bool(((mean - left.sqrt() * x0[0]).abs() < near).all()), f"after {len(betas)} steps the mean should be sqrt(alpha_bar) x_0, "
+           f"with sqrt(alpha_bar) = {float(left.sqrt()):.4f}; its share of x_0 is {float((mean / x0[0]).median()):.4f}")
+    expect(bool((torch.corrcoef(got.T) - torch.eye(4)).abs().max() < 0.1), "the four coordinates should have noise of their own; they move together")
+
+
+@task("ch03.simulate_chain")
+def test_the_chain_draws_in_order(student):
+    x0, betas = student.randn(5, 3), torch.tensor([0.1, 0.4])
+    generator = torch.Generator().manual_seed(4)
+    right = x0
+    for beta in betas:
+        right = (1 - beta).sqrt() * right + beta.sqrt() * torch.randn(x0.shape, generator=generator)
+    expect_close(student.simulate_chain(x0, betas, torch.Generator().manual_seed(4)), right, "simulate_chain over two steps with the generator's numbers", {
+        "the betas were walked through from the end": lambda: chain_of(x0, betas.flip(0), 4)})
+
+
+def chain_of(x, betas, seed):
+    generator = torch.Generator().manual_seed(seed)
+    for beta in betas:
+        x = (1 - beta).sqrt() * x + beta.sqrt() * torch.randn(x.shape, generator=generator)
+    return x
 
 
 @task("ch03.scaled_linear_betas")

@@ -516,6 +516,112 @@ def lagrange(nodes, j, r):
     return math.prod((r - m) / (nodes[j] - m) for k, m in enumerate(nodes) if k != j)
 
 
+@task("ch06.lms_sample")
+def test_lms_sample(student):
+    def walk(order=4, keep=True, weigh=None, scale=True):
+        def sample(x, grid):
+            past = []
+            ratios = [math.sqrt((1 - a) / a) for a in grid]
+            for i in range(len(grid) - 1):
+                past = [network(x, grid[i]), *past[:order - 1]] if keep else [network(x, grid[i])]
+                h = ratios[i + 1] - ratios[i]
+                weights = [h * w for w in (weigh or samplers.lms_weights)([ratios[i - k] for k in range(len(past))], ratios[i + 1])]
+                change = sum(w * e for w, e in zip(weights, past, strict=True))
+                x = math.sqrt(grid[i + 1]) * (x / math.sqrt(grid[i]) + change) if scale else x + change
+            return x
+        return sample
+
+    check_sampler(student.lms_sample, "lms_sample", samplers.lms, {
+        "only the newest prediction is used: this is Euler's method, DDIM": walk(keep=False),
+        "the history stops at two predictions; it is of order 4": walk(order=2),
+        "the history stops at three predictions; it is of order 4": walk(order=3),
+        "the weights are those of even steps (Adams-Bashforth), as in PLMS": walk(weigh=lambda nodes, end: {1: (1.0,), **AB}[len(nodes)]),
+        "the oldest prediction got the weight of the newest": walk(weigh=lambda nodes, end: samplers.lms_weights(nodes, end)[::-1]),
+        "x itself was moved; it is x / sqrt(alpha_bar) that changes by the integral": walk(scale=False),
+    }, steps, start(student), {
+        "one call per step; this makes two": lambda g: 2 * steps(g),
+        "the network was also called at the last level": lambda g: len(g),
+    })
+
+
+@task("ch06.eta_step")
+def test_eta_step(student):
+    for (now, next), (shape, dtype), eta in zip(a_pair(student), CASES, (1.0, 0.5, 0.0, 0.8, 0.3), strict=True):
+        x, eps, noise = (student.randn(*shape).to(dtype) for _ in range(3))
+        x0 = x0_from_eps(eps, x, level(now))
+        s2 = (1 - next) / (1 - now) * (1 - now / next)
+
+        def mix(s, kept, x0=x0, eps=eps, noise=noise, next=next):
+            return math.sqrt(next) * x0 + math.sqrt(max(kept, 0.0)) * eps + s * noise
+
+        right = mix(eta * math.sqrt(s2), 1 - next - eta**2 * s2)
+        expect_close(student.eta_step(x, eps, now, next, eta, noise), right, f"{step_in_words('eta_step', x, now, next)}, eta = {eta}", {
+            "fresh noise was added and the predicted noise not made smaller: there is too much of both":
+                lambda: mix(eta * math.sqrt(s2), 1 - next),
+            "eta was ignored: this is the step of DDPM": lambda: mix(math.sqrt(s2), 1 - next - s2),
+            "eta was ignored: this is the step of DDIM": lambda: mix(0.0, 1 - next),
+            "eta multiplies the variance; it multiplies the standard deviation": lambda: mix(math.sqrt(eta * s2), 1 - next - eta * s2),
+            "the fresh noise has its variance for a factor; it takes the square root": lambda: mix(eta * s2, 1 - next - eta**2 * s2),
+            "the share of the fresh noise is taken with the two levels swapped":
+                lambda: mix(eta * math.sqrt(s2), 1 - now - eta**2 * s2),
+            "the posterior's factor (1 - next) / (1 - now) is missing": lambda: mix(eta * math.sqrt(1 - now / next), 1 - next - eta**2 * (1 - now / next)),
+        }, rtol=1e-3, atol=5e-5)
+
+
+@task("ch06.eta_step")
+def test_eta_step_at_its_ends(student):
+    x, eps, noise = (student.randn(2, 3, 4, 5) for _ in range(3))
+    x0 = x0_from_eps(eps, x, level(0.2))
+    expect_close(student.eta_step(x, eps, 0.2, 0.6, 0.0, noise), move(x, eps, 0.2, 0.6), "eta_step with eta = 0, which is ddim_step,", rtol=5e-4)
+    mean, variance = posterior(x, x0, level(0.2), level(0.6))
+    expect_close(student.eta_step(x, eps, 0.2, 0.6, 1.0, noise), mean + variance**0.5 * noise, "eta_step with eta = 1, which is ddpm_step,", rtol=5e-4,
+                 atol=2e-5)
+    expect_close(student.eta_step(x, eps, 0.2, 1.0, 1.0, noise), x0, "eta_step with next = 1.0", {
+        "noise is still added at the clean end": lambda: x0 + noise}, rtol=5e-4, atol=2e-5)
+
+
+@task("ch06.measured_order")
+def test_measured_order(student):
+    for order, counts in ((1.0, [5, 10, 20, 40]), (2.0, [8, 16, 64]), (3.7, [4, 5, 7, 11, 20]), (0.5, [100, 10])):
+        factor = float(student.rand(1, low=0.1, high=3.0))
+        errors = [factor * n**-order for n in counts]
+        logs = [math.log(n) for n in counts]
+        got = student.measured_order(counts, errors)
+        what = f"measured_order of errors that fall like steps^-{order:g}"
+        expect_close(got, order, what, {
+            "the sign is turned round: an error that falls has a positive order": -order,
+            "the slope was taken the other way round, steps over errors": 1 / order,
+            "the errors' logarithms were fitted against the steps themselves, not their logarithms":
+                lambda: -slope(counts, [math.log(e) for e in errors]),
+            "no logarithm was taken of the errors": lambda: -slope(logs, errors),
+        }, rtol=1e-6)
+
+
+@task("ch06.measured_order")
+def test_measured_order_of_a_real_experiment(student):
+    counts = [5, 10, 20, 40, 80]
+    errors = [0.5 * n**-2.0 * (1 + 0.2 * float(student.rand(1, low=-1.0))) for n in counts]
+    right = -slope([math.log(n) for n in counts], [math.log(e) for e in errors])
+    ends = math.log(errors[0] / errors[-1]) / math.log(counts[-1] / counts[0])
+    expect_close(student.measured_order(counts, errors), right, "measured_order of scattered errors", {
+        "only the two ends were used; the fit goes through all of them": ends,
+        "the mean of the orders from neighbour to neighbour is the order between the ends; fit a line": ends,
+    }, rtol=1e-6)
+    expect_close(student.measured_order([*counts, 160, 320], [*errors, 1e-13, 0.0]), right,
+                 "measured_order of errors the last of which are rounding (1e-13 and 0), which are left out,", rtol=1e-6)
+
+
+@task("ch06.measured_order")
+def test_measured_order_refuses_what_has_no_slope(student):
+    for counts, errors in (([10], [0.1]), ([10, 10], [0.1, 0.2]), ([5, 10], [0.1, 0.0]), ([], [])):
+        expect_raises(student.measured_order, counts, errors, what=f"measured_order({counts}, {errors})")
+
+
+def slope(x, y):
+    x, y = torch.tensor(x, dtype=torch.float64), torch.tensor(y, dtype=torch.float64)
+    return float(((x - x.mean()) * (y - y.mean())).sum() / ((x - x.mean()) ** 2).sum())
+
+
 @task("ch06.dpmpp_2m_sample")
 def test_dpmpp_2m_sample(student):
     def walk(extrapolate, lam=lambda a: 0.5 * math.log(a / (1 - a)), keep_guess=False, last_too=False):

@@ -3,7 +3,11 @@
 import torch
 
 from course.grading import task
-from course.grading.checks import expect, expect_close, expect_tensor
+from course.grading.checks import expect, expect_close, expect_finite, expect_tensor, expect_type
+from course.grading.errors import KNOWN
+from course.samplers import SAMPLERS
+from course.schedule import Level, NoiseSchedule, scaled_linear_betas
+from course.toy import ring, x0_guess
 
 
 @task("ch07.training_step")
@@ -117,3 +121,79 @@ def test_drop_captions_at_the_ends(student):
     expect(got.shape == (5, 3, 4), "drop_captions should keep the shape")
     one = student.drop_captions(context[:1].double(), empty.double(), torch.tensor([0.25]), 0.25)
     expect_close(one, context[:1].double(), "drop_captions where the draw equals the probability, which keeps the caption (float64, a batch of one)")
+
+
+# ------------------------------------------------------------------------------------------------------- the training lab
+
+STEPS = 800
+# timestep -> the error that a trained network stays below: the mean square distance of its prediction from the exact denoiser's
+BARS = {20: 0.15, 150: 0.08, 300: 0.02, 450: 0.02, 600: 0.015, 800: 0.015, 990: 0.015}
+
+
+def trained(student):
+    """(world, table, the weights that the student's loop ends with)"""
+    world = ring()
+    table = (1 - scaled_linear_betas(1000, 0.00085, 0.012)).cumprod(0)
+    data = world.sample(4000, torch.Generator().manual_seed(student.seed % 1000))
+    weights = student.once("train", data, table, STEPS, torch.Generator().manual_seed(student.seed % 977))
+    expect_type(weights, list, "train")
+    expect(len(weights) > 0 and all(isinstance(w, torch.Tensor) for w in weights), "train should return a list of tensors, the weights", "wrong_type")
+    for i, w in enumerate(weights):
+        expect_finite(w, f"the trained weights[{i}]")
+    expect(sum(w.numel() * w.element_size() for w in weights) <= 200_000, "the weights together should have at most 200 kB: a small network is enough")
+    return world, table, weights
+
+
+@task("ch07.train")
+def test_the_network_has_learnt(student):
+    world, table, weights = trained(student)
+    errors, named = {}, ""
+    for t in BARS:
+        level = Level(t, float(table[t].sqrt()), float((1 - table[t]).sqrt()))
+        x0, noise = world.sample(1000, student.generator), student.randn(1000, 2)
+        x = level.alpha * x0 + level.sigma * noise
+        right = world.denoise(x.double(), level).float()
+        got = student.once("denoised", weights, x, table[t].expand(1000).contiguous())
+        expect_tensor(got, (1000, 2), what="denoised")
+        expect_finite(got, "denoised")
+        errors[t] = float(((got - right) ** 2).mean())
+        if t == 300 and errors[t] > 5 * BARS[t]:          # where x_0, noise and velocity are three different things
+            others = {
+                "the network predicts x_0; the loss has to compare with the noise": ((got - x0_guess(world, x.double(), level).float()) ** 2).mean(),
+                "the network predicts the velocity; the loss has to compare with the noise":
+                    ((got - (level.alpha * right - level.sigma * x0_guess(world, x.double(), level).float())) ** 2).mean(),
+            }
+            named = next((text for text, error in others.items() if float(error) < 3 * BARS[t]), "")
+    bad = [t for t, error in errors.items() if not error < BARS[t]]
+    if not named and len(bad) > 1:
+        x = student.randn(50, 2)
+        low, high = (student.once("denoised", weights, x, table[t].expand(50).contiguous()) for t in (20, 990))
+        if bool((low - high).abs().max() < 1e-5):
+            named = "the network does not look at the level: its answer is the same at every alpha_bar_t"
+        elif all(error > 0.25 for error in errors.values()):
+            named = "it has hardly learnt at any level: is the gradient set to zero before every step, are the data "\
+                    "used as they come (not scaled as bytes, 0 to 255), is the network shown x_t with its own level?"
+    table_of = ", ".join(f"{error:.3f} at t = {t} (bar {BARS[t]:g})" for t, error in errors.items())
+    expect(not bad, f"the error against the exact denoiser after {STEPS} steps is too large at t = {', '.join(map(str, bad))}: {table_of}"
+           + (KNOWN + named if named else ""))
+
+
+@task("ch07.train")
+def test_its_samples_are_like_the_data(student):
+    world, table, weights = trained(student)
+    schedule = NoiseSchedule(1 - torch.cat([table[:1], table[1:] / table[:-1]]))
+    x = student.randn(600, 2)
+
+    def denoise(x, level):
+        return student.once("denoised", weights, x, torch.full((len(x),), float(level.alpha) ** 2))
+
+    got = SAMPLERS["ddim"].sample(denoise, x, schedule, 25)
+    fresh, other = world.sample(600, student.generator), world.sample(600, student.generator)
+    distance, floor = energy(got, fresh), energy(fresh, other)
+    expect(distance < 0.05, f"600 points drawn with your network by DDIM in 25 steps should be spread like the data; their energy distance is {distance:.4f} "
+           f"(two draws of the data themselves: {floor:.4f}, bar 0.05)")
+
+
+def energy(a, b):
+    """Energy distance of two sets of points (Szekely and Rizzo 2013): 0 for one law."""
+    return float(2 * torch.cdist(a, b).mean() - torch.cdist(a, a).mean() - torch.cdist(b, b).mean())

@@ -1,12 +1,25 @@
 """Checks of exercises/ch09_parts.py."""
 
 import math
+import types
 
 import torch
 
 from course.grading import task
-from course.grading.checks import expect, expect_close, expect_equal, expect_finite, expect_raises, expect_tensor, expect_type
+from course.grading.checks import (
+    Counted,
+    Part,
+    expect,
+    expect_calls,
+    expect_close,
+    expect_equal,
+    expect_finite,
+    expect_raises,
+    expect_tensor,
+    expect_type,
+)
 from course.grading.diffusers_numbers import diffusers_says
+from course.grading.values import describe
 
 
 @task("ch09.timestep_embedding")
@@ -171,6 +184,54 @@ def test_latent_shape_refuses_odd_sizes(student):
     for args, side in (((500, 512), "height"), ((512, 500), "width"), ((0, 512), "height"), ((512, -8), "width")):
         expect_raises(student.latent_shape, *args, what=f"latent_shape{args}, whose {side} is not a positive multiple of 8,", says=side)
     expect_raises(student.latent_shape, 512, 24, 1, 4, 16, what="latent_shape(512, 24, 1, 4, 16), whose width is not a multiple of 16,", says="width")
+
+
+def parts(name):
+    """One of the real parts of the model that ships, loaded at its first use."""
+    from course.components import load_components
+
+    return getattr(load_components("emoji", device="cpu"), name)
+
+
+class FakeTokens:
+    """What stands in for the two parts while it is found out whether the task has been begun: loading the real ones takes seconds."""
+
+    @staticmethod
+    def tokenizer(prompts, padding=None, max_length=None, truncation=None, return_tensors=None):
+        return types.SimpleNamespace(input_ids=torch.zeros(len(prompts), 5, dtype=torch.int64))
+
+    @staticmethod
+    def text_encoder(ids):
+        return types.SimpleNamespace(last_hidden_state=torch.zeros(*ids.shape, 3), pooler_output=torch.zeros(len(ids), 3))
+
+
+@task("ch09.encode_prompts")
+def test_encode_prompts(student):
+    student.encode_prompts(Part(call=FakeTokens.tokenizer, model_max_length=5), FakeTokens.text_encoder, ["a"])
+    tokenizer, encoder = parts("tokenizer"), parts("text_encoder")
+    length = tokenizer.model_max_length
+    for prompts in (["a bear above a horse on a white background", ""], ["a small cat"], ["a bear " * 60, "a dog", "x"]):
+        def ask(texts, padding=False, max_length=None, truncation=False, return_tensors=None):
+            if return_tensors != "pt":
+                raise ValueError("return_tensors should be 'pt', for tensors of torch")
+            return types.SimpleNamespace(**tokenizer(list(texts), padding=padding, max_length=max_length, truncation=truncation, return_tensors="pt"))
+
+        def encode(input_ids):
+            with torch.no_grad():
+                answer = encoder(input_ids)
+            return types.SimpleNamespace(last_hidden_state=answer.last_hidden_state, pooler_output=answer.pooler_output)
+
+        asked, encoded = Counted(ask), Counted(encode)
+        got = student.encode_prompts(Part(call=asked, model_max_length=length), encoded, prompts)
+        what = f"encode_prompts of {len(prompts)} prompt{'s' * (len(prompts) > 1)}"
+        expect_calls(asked, 1, f"{what}: the tokenizer (\"the model\" here)", {"all prompts go into one call": len(prompts)})
+        expect_calls(encoded, 1, f"{what}: the text encoder (\"the model\" here)", {"all prompts go into one call": len(prompts)})
+        ids = tokenizer(prompts, padding="max_length", max_length=length, truncation=True, return_tensors="pt").input_ids
+        shown = encoded.calls[0][0]
+        expect(isinstance(shown, torch.Tensor) and shown.shape == ids.shape, f"{what}: the encoder should be shown ids of shape {tuple(ids.shape)}: pad and "
+               f"cut off to model_max_length; it was shown {describe(shown)}", "wrong_shape")
+        expect_close(shown, ids, f"{what}: the ids that the encoder is shown")
+        expect_close(got, encode(ids).last_hidden_state, what, rtol=1e-3, atol=1e-4)
 
 
 @task("ch09.memory_ratio")

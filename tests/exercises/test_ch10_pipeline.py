@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import types
 
 import torch
 
@@ -16,6 +17,7 @@ from course.grading.checks import (
     expect_tensor,
     expect_type,
 )
+from course.grading.errors import KNOWN
 from course.samplers import transfer
 from course.schedule import CLEAN, Level
 
@@ -124,6 +126,108 @@ def test_image_grid_counts(student):
     expect_raises(student.image_grid, images, 0, 5, what="image_grid of 5 images in 0 rows and 5 columns")
 
 
+# ----------------------------------------------------------------------------------------------------------- real parts
+
+
+@task("ch10.decode_latents")
+def test_decode_latents(student):
+    def fake(z):
+        return types.SimpleNamespace(sample=torch.tanh(z[:, :3]).repeat_interleave(2, 2).repeat_interleave(2, 3))
+
+    # a stand-in of the same interface, with the factors of several models: 0.18215 is Stable Diffusion's only
+    for factor, shape in ((0.7, (2, 4, 3, 5)), (0.18215, (1, 4, 2, 2)), (0.13025, (1, 3, 4, 4))):
+        check_decode(student, fake, factor, student.randn(*shape), f"decode_latents with an autoencoder whose scaling_factor is {factor}")
+
+
+@task("ch10.decode_latents")
+def test_decode_latents_with_the_real_autoencoder(student):
+    from course.components import load_components
+
+    vae = load_components("emoji", device="cpu").vae
+
+    def decode(z):
+        with torch.no_grad():
+            return types.SimpleNamespace(sample=vae.decode(z).sample)
+
+    latents = 0.9 * student.randn(1, vae.config.latent_channels, 8, 8)
+    check_decode(student, decode, float(vae.config.scaling_factor), latents, "decode_latents with the autoencoder that ships")
+
+
+def check_decode(student, decode, factor, latents, what):
+    model = Counted(decode)
+    vae = types.SimpleNamespace(decode=model, config=types.SimpleNamespace(scaling_factor=factor))
+    got = student.decode_latents(vae, latents)
+    expect_calls(model, 1, what)
+    right = pixels(decode(latents / factor).sample)
+    expect_tensor(got, right.shape, torch.uint8, what)
+    known = {
+        "the factor is typed in, 0.18215; it is written in the model's config": lambda: pixels(decode(latents / 0.18215).sample),
+        "the latents were not divided by the factor": lambda: pixels(decode(latents).sample),
+        "the latents were multiplied by the factor; divide": lambda: pixels(decode(latents * factor).sample),
+        "the bytes are cut off, not rounded": lambda: pixels(decode(latents / factor).sample, how=torch.floor),
+        "the images run from -1 to 1; they were taken to run from 0 to 1":
+            lambda: (decode(latents / factor).sample.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1),
+        "values below -1 and above 1 wrap around; clip before turning them into bytes": lambda: (
+            (decode(latents / factor).sample / 2 + 0.5) * 255).round().to(torch.int64).remainder(256).to(torch.uint8).permute(0, 2, 3, 1),
+    }
+    named = [text for text, wrong in known.items() if alike(got, wrong())]
+    expect(alike(got, right), f"{what} is wrong in {int((got != right).sum())} of {right.numel()} bytes" + (KNOWN + named[0] if named else ""))
+
+
+SD = {"num_train_timesteps": 1000, "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
+
+
+@task("ch10.scheduler_loop")
+def test_scheduler_loop(student):
+    plain = types.SimpleNamespace(timesteps=torch.tensor([5, 1]), init_noise_sigma=2.0, scale_model_input=lambda x, t: x / 2,
+                                  step=lambda eps, t, x: types.SimpleNamespace(prev_sample=x - eps))
+    student.scheduler_loop(plain, lambda x, t: x / 4, student.randn(1, 2, 3, 3))          # a stub is found out before diffusers is loaded
+    import diffusers
+
+    x = student.randn(1, 4, 4, 5)
+    for name in ("DDIMScheduler", "EulerDiscreteScheduler", "LMSDiscreteScheduler", "PNDMScheduler", "HeunDiscreteScheduler"):
+        options = {"clip_sample": False} if name == "DDIMScheduler" else {"skip_prk_steps": True} if name == "PNDMScheduler" else {}
+        make = getattr(diffusers, name)
+
+        def walk(scale=True, first=True, twice=False, skip=0, make=make, options=options):
+            scheduler = make(**SD, **options)
+            scheduler.set_timesteps(6)
+            y = x * scheduler.init_noise_sigma if first else x
+            for t in scheduler.timesteps[skip:]:
+                shown = scheduler.scale_model_input(y, t)
+                y = scheduler.step(eps_of(shown if scale else y, t), t, y).prev_sample
+            return y
+
+        scheduler = make(**SD, **options)
+        scheduler.set_timesteps(6)
+        model = Counted(eps_of)
+        given = types.SimpleNamespace(
+            timesteps=scheduler.timesteps, init_noise_sigma=float(scheduler.init_noise_sigma),
+            scale_model_input=lambda sample, timestep, scheduler=scheduler: scheduler.scale_model_input(sample, as_t(scheduler, timestep)),
+            step=lambda model_output, timestep, sample, scheduler=scheduler: types.SimpleNamespace(
+                prev_sample=scheduler.step(model_output, as_t(scheduler, timestep), sample).prev_sample))
+        got = student.scheduler_loop(given, model, x)
+        what = f"scheduler_loop with diffusers' {name}"
+        expect_calls(model, len(scheduler.timesteps), what)
+        expect_close(got, walk(), what, {
+            "the noise was not multiplied by init_noise_sigma": lambda: walk(first=False),
+            "the network was shown x itself, not what scale_model_input makes of it": lambda: walk(scale=False),
+            "both init_noise_sigma and scale_model_input are missing": lambda: walk(scale=False, first=False),
+        }, rtol=1e-3, atol=1e-4)
+
+
+def as_t(scheduler, timestep):
+    """The timestep as the scheduler has it; one that it does not have is a mistake of the student's."""
+    t = torch.as_tensor(timestep)
+    expect(t.numel() == 1 and bool((scheduler.timesteps == t).any()), f"the scheduler was asked about the timestep {timestep}, which it does not have")
+    return scheduler.timesteps[int((scheduler.timesteps == t).nonzero()[0, 0])]
+
+
+def eps_of(x, t):
+    """A network that bends, and that looks at the level."""
+    return torch.tanh(1.2 * x) * (0.6 + float(t) / 2500)
+
+
 # -------------------------------------------------------------------------------------------------------------- render
 
 
@@ -157,10 +261,10 @@ def latents_of(prompt, noise, grid, scale, mix=None, order=("", None)):
 def test_render_image(student):
     prompt = "a bear above a horse"
     grids = [0.05, 0.2, 0.5, 0.8, 0.95, 1.0], [0.00466, 0.1, 0.3, 0.6, 0.9, 0.99915], [0.00466, 1.0]
-    for grid, scale in zip(grids, (3.0, 7.5, -1.0), strict=True):
+    for grid, scale, factor in zip(grids, (3.0, 7.5, -1.0), (0.7, 0.18215, 0.13025), strict=True):
         noise = student.randn(1, 4, 3, 5)
         e, n, d = Counted(encode), Counted(network), Counted(decode)
-        got = student.render_image(prompt, e, n, d, noise, grid, scale)
+        got = student.render_image(prompt, e, n, d, noise, grid, scale, factor)
         what = f"render_image on a grid of {len(grid) - 1} steps"
         expect_calls(e, 1, what + " (encode is \"the model\" here)", {"the two texts go into one call": 2, "the text was encoded in every step": len(grid) - 1})
         texts = e.calls[0][0]
@@ -179,24 +283,25 @@ def test_render_image(student):
         expect_calls(d, 1, what + " (decode is \"the model\" here)", {"decode the finished latents only": len(grid) - 1, "nothing was decoded": 0})
         right = latents_of(prompt, noise, grid, scale)
 
-        def finish(latents, factor=1 / 0.18215):
-            return pixels(decode(latents * factor))
+        def finish(latents, multiply=1 / factor):
+            return pixels(decode(latents * multiply))
 
         result = finish(right)
         expect_tensor(got, result.shape, torch.uint8, what)
         known = {
-            "the latents were not divided by 0.18215 before decoding": lambda: finish(right, 1.0),
-            "the latents were multiplied by 0.18215; divide": lambda: finish(right, 0.18215),
+            "the factor is typed in, 0.18215; it is an argument": lambda: finish(right, 1 / 0.18215),
+            "the latents were not divided by the scaling factor before decoding": lambda: finish(right, 1.0),
+            "the latents were multiplied by the scaling factor; divide": lambda: finish(right, factor),
             "the halves are swapped: guidance runs away from the prompt": lambda: finish(latents_of(prompt, noise, grid, scale, lambda e, p: p + scale * (e - p))),
             "guidance is missing: only the prompted half was used": lambda: finish(latents_of(prompt, noise, grid, scale, lambda e, p: p)),
             "only the unprompted half was used": lambda: finish(latents_of(prompt, noise, grid, scale, lambda e, p: e)),
             "the guidance is the paper's convention w = scale - 1": lambda: finish(latents_of(prompt, noise, grid, scale, lambda e, p: p + scale * (p - e))),
-            "the bytes are cut off, not rounded": lambda: pixels(decode(right / 0.18215), how=torch.floor),
-            "the images run from -1 to 1; they were taken to run from 0 to 1": lambda: (decode(right / 0.18215).clamp(0, 1) * 255).round()
+            "the bytes are cut off, not rounded": lambda: pixels(decode(right / factor), how=torch.floor),
+            "the images run from -1 to 1; they were taken to run from 0 to 1": lambda: (decode(right / factor).clamp(0, 1) * 255).round()
                 .to(torch.uint8).permute(0, 2, 3, 1),
         }
         known["values below -1 and above 1 wrap around; clip before turning them into bytes"] = lambda: (
-            (decode(right / 0.18215) / 2 + 0.5) * 255).round().to(torch.int64).remainder(256).to(torch.uint8).permute(0, 2, 3, 1)
+            (decode(right / factor) / 2 + 0.5) * 255).round().to(torch.int64).remainder(256).to(torch.uint8).permute(0, 2, 3, 1)
         named = [text for text, wrong in known.items() if alike(got, wrong())]
         wrong = (got.int() - result.int()).abs()
         expect(alike(got, result), f"{what} is wrong in {int((wrong > 0).sum())} of {wrong.numel()} bytes, by up to {int(wrong.max())}"

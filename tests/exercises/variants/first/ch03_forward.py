@@ -33,3 +33,20 @@ def diffuse_one_step(x, noise, beta_t):
 
 def log_snr(alpha_bar):
     return torch.log(alpha_bar / (1 - alpha_bar))
+
+
+def zero_terminal_snr(betas):
+    root = torch.cumprod(1 - betas, 0).sqrt()
+    first, last = root[0].clone(), root[-1].clone()
+    root = (root - last) * first / (first - last)
+    alpha_bar = root**2
+    alphas = torch.cat([alpha_bar[:1], alpha_bar[1:] / alpha_bar[:-1]])
+    return 1 - alphas
+
+
+def simulate_chain(x0, betas, generator):
+    x = x0
+    for beta in betas:
+        noise = torch.randn(x0.shape, generator=generator)
+        x = (1 - beta).sqrt() * x + beta.sqrt() * noise
+    return x

@@ -114,3 +114,30 @@ def dpmpp_2m_sample(denoise, x, grid):
         x = math.sqrt(next) * guess + math.sqrt(1 - next) * (x - math.sqrt(now) * guess) / math.sqrt(1 - now)
         before = d
     return x
+
+
+def lms_sample(denoise, x, grid):
+    ratios = [math.sqrt((1 - a) / a) for a in grid]
+    past = []
+    for i in range(len(grid) - 1):
+        past = [denoise(x, grid[i]), *past[:3]]
+        change = 0
+        for weight, eps in zip(lms_weights(ratios, i), past):
+            change = change + weight * eps
+        x = math.sqrt(grid[i + 1]) * (x / math.sqrt(grid[i]) + change)
+    return x
+
+
+def eta_step(x, eps, now, next, eta, noise):
+    x0 = (x - math.sqrt(1 - now) * eps) / math.sqrt(now)
+    s = eta * math.sqrt((1 - next) / (1 - now) * (1 - now / next))
+    return math.sqrt(next) * x0 + math.sqrt(1 - next - s**2) * eps + s * noise
+
+
+def measured_order(steps, errors):
+    pairs = [(math.log(n), math.log(e)) for n, e in zip(steps, errors) if e > 1e-12]
+    if len({n for n, _ in pairs}) < 2:
+        raise ValueError("two different numbers of steps are needed")
+    mean_n = sum(n for n, _ in pairs) / len(pairs)
+    mean_e = sum(e for _, e in pairs) / len(pairs)
+    return -sum((n - mean_n) * (e - mean_e) for n, e in pairs) / sum((n - mean_n) ** 2 for n, _ in pairs)

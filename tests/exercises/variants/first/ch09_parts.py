@@ -35,3 +35,8 @@ def latent_shape(height, width, batch=1, channels=4, factor=8):
 
 def memory_ratio(image_shape, latent_shape):
     return math.prod(image_shape) / math.prod(latent_shape)
+
+
+def encode_prompts(tokenizer, text_encoder, prompts):
+    tokens = tokenizer(prompts, padding="max_length", max_length=tokenizer.model_max_length, truncation=True, return_tensors="pt")
+    return text_encoder(tokens.input_ids).last_hidden_state

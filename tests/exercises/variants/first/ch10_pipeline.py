@@ -28,7 +28,7 @@ def image_grid(images, rows, columns):
     return grid
 
 
-def render_image(prompt, encode, denoise, decode, noise, grid, scale):
+def render_image(prompt, encode, denoise, decode, noise, grid, scale, scaling_factor):
     contexts = encode(["", prompt])
     x = noise
     for now, next in zip(grid[:-1], grid[1:]):
@@ -36,5 +36,18 @@ def render_image(prompt, encode, denoise, decode, noise, grid, scale):
         eps = empty + scale * (prompted - empty)
         x0 = (x - math.sqrt(1 - now) * eps) / math.sqrt(now)
         x = math.sqrt(next) * x0 + math.sqrt(1 - next) * eps
-    images = decode(x / 0.18215)
+    images = decode(x / scaling_factor)
     return to_uint8(images)
+
+
+def decode_latents(vae, latents):
+    images = vae.decode(latents / vae.config.scaling_factor).sample
+    return to_uint8(images)
+
+
+def scheduler_loop(scheduler, denoise, x):
+    x = x * scheduler.init_noise_sigma
+    for t in scheduler.timesteps:
+        eps = denoise(scheduler.scale_model_input(x, t), t)
+        x = scheduler.step(eps, t, x).prev_sample
+    return x

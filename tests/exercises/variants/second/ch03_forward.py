@@ -36,3 +36,20 @@ def diffuse_one_step(x, noise, beta_t):
 
 def log_snr(alpha_bar):
     return torch.log(alpha_bar) - torch.log1p(-alpha_bar)
+
+
+def zero_terminal_snr(betas):
+    roots = [1.0]
+    for beta in betas.double():
+        roots.append(roots[-1] * float(1 - beta) ** 0.5)
+    first, last = roots[1], roots[-1]
+    new = [(r - last) * first / (first - last) for r in roots[1:]]
+    return torch.tensor([1 - (now / before) ** 2 for before, now in zip([1.0, *new[:-1]], new)], dtype=torch.float32)
+
+
+def simulate_chain(x0, betas, generator):
+    x = x0.clone()
+    for beta in betas.tolist():
+        x *= (1 - beta) ** 0.5
+        x += beta**0.5 * torch.randn(x.shape, generator=generator)
+    return x

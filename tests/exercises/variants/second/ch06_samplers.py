@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import torch
 
@@ -109,3 +111,31 @@ def dpmpp_2m_sample(denoise, x, grid):
         x = ratio * x + float(alphas[i + 1] - ratio * alphas[i]) * mixed
         old = x0
     return x
+
+
+def lms_sample(denoise, x, grid):
+    sigma = [math.sqrt(1 / a - 1) for a in grid]
+    scaled, past = x / grid[0] ** 0.5, []
+    for i in range(len(grid) - 1):
+        past.insert(0, denoise(scaled * grid[i] ** 0.5, grid[i]))
+        del past[4:]
+        for weight, eps in zip(lms_weights(sigma, i, 4), past):
+            scaled = scaled + weight * eps
+    return scaled * grid[-1] ** 0.5
+
+
+def eta_step(x, eps, now, next, eta, noise):
+    if next == 1.0:
+        return (x - (1 - now) ** 0.5 * eps) / now**0.5
+    variance = eta**2 * (1 - next) * (next - now) / (next * (1 - now))
+    clean = x / now**0.5 - (1 / now - 1) ** 0.5 * eps
+    return next**0.5 * clean + (1 - next - variance) ** 0.5 * eps + variance**0.5 * noise
+
+
+def measured_order(steps, errors):
+    import numpy as np
+    keep = [(n, e) for n, e in zip(steps, errors) if e > 1e-12]
+    if len(set(n for n, _ in keep)) < 2:
+        raise ValueError(f"no slope through {len(keep)} points")
+    n, e = np.log(np.array(keep)).T
+    return -np.polyfit(n, e, 1)[0]

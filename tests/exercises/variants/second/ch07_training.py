@@ -19,3 +19,42 @@ def drop_captions(context, empty, draws, probability):
         if draws[b] < probability:
             result[b] = empty
     return result
+
+
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.c = torch.nn.Linear(2 + 8, 96), torch.nn.Linear(96, 96), torch.nn.Linear(96, 2)
+
+    def forward(self, x, alpha_bar):
+        angle = torch.atan2((1 - alpha_bar).sqrt(), alpha_bar.sqrt())[:, None] * torch.tensor([1.0, 2.0, 4.0, 8.0])
+        h = torch.relu(self.a(torch.cat([x, angle.cos(), angle.sin()], 1)))
+        h = h + torch.relu(self.b(h))
+        return self.c(h)
+
+
+def train(data, alphas_cumprod, steps, generator):
+    net = Net()
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.copy_(parameter.shape[-1] ** -0.5 * (2 * torch.rand(parameter.shape, generator=generator) - 1))
+    optimiser = torch.optim.AdamW(net.parameters(), 0.004)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
+    for _ in range(steps):
+        rows = torch.randint(0, data.shape[0], (256,), generator=generator)
+        level = alphas_cumprod[torch.randint(0, alphas_cumprod.shape[0], (256,), generator=generator)]
+        eps = torch.randn(256, 2, generator=generator)
+        noisy = torch.sqrt(level)[:, None] * data[rows] + torch.sqrt(1 - level)[:, None] * eps
+        optimiser.zero_grad()
+        torch.nn.functional.mse_loss(net(noisy, level), eps).backward()
+        optimiser.step()
+        schedule.step()
+    return [p.detach() for p in net.parameters()]
+
+
+def denoised(weights, x, alpha_bar_t):
+    net = Net()
+    for parameter, value in zip(net.parameters(), weights):
+        parameter.data = value
+    with torch.no_grad():
+        return net(x, alpha_bar_t)

@@ -38,3 +38,10 @@ def latent_shape(height, width, batch=1, channels=4, factor=8):
 
 def memory_ratio(image_shape, latent_shape):
     return float(np.prod(image_shape) / np.prod(latent_shape))
+
+
+def encode_prompts(tokenizer, text_encoder, prompts):
+    ids = tokenizer(list(prompts), return_tensors="pt", truncation=True, padding="max_length",
+                    max_length=tokenizer.model_max_length).input_ids
+    answer = text_encoder(ids)
+    return answer.last_hidden_state
