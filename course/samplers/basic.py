@@ -95,9 +95,13 @@ def weighted(weights: Sequence[float], tensors: Sequence[Tensor]) -> Tensor:
 def ddim(denoise: Denoise, x: Tensor, grid: Sequence[Level], draw: Draw, eta: float = 0.0) -> Tensor:
     """Song et al. 2021a, eq. 12: first order. On the linspace grid, ending clean, it is Euler's method in sigma/alpha
     (Karras et al. 2022, algorithm 1 without the correction). eta in [0, 1] mixes in fresh noise."""
+    plain = not eta and not hasattr(denoise, "both")
     for now, next in pairwise(grid):
-        x0, eps = look(denoise, x, now)
-        x = placed(x0, eps, now, next, draw() if eta else None, eta)
+        if plain and now.alpha:
+            x = transfer(x, denoise(x, now), now, next)       # the same in two operations
+        else:
+            x0, eps = look(denoise, x, now)
+            x = placed(x0, eps, now, next, draw() if eta else None, eta)
     return x
 
 

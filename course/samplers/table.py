@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from course import grids
-from course.prediction import AsEps, Denoise, eps_from_x0
+from course.prediction import Denoise, eps_from_x0
 from course.samplers import basic, solvers
 from course.samplers.basic import look
 from course.schedule import CLEAN, Level, NoiseSchedule
@@ -172,7 +172,7 @@ class Sampler:
             raise ValueError(f"noise must be a tensor of floating-point numbers; got {getattr(noise, 'dtype', type(noise))}")
         settings = self.options(schedule, **options)
         grid = self.grid(schedule, steps, settings, timesteps=timesteps)
-        return self.run(Bounded(denoise, settings, self.run is basic.ddim), self.start(noise, schedule, grid[0]), grid,
+        return self.run(bounded(denoise, settings, self.run is basic.ddim), self.start(noise, schedule, grid[0]), grid,
                         lambda: fresh_noise(noise, generator), **self.arguments(schedule, settings))
 
     def arguments(self, schedule: NoiseSchedule, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -220,7 +220,6 @@ class Bounded:
     def __init__(self, denoise: Denoise, settings: Mapping[str, Any], keeps_eps: bool) -> None:
         self.denoise, self.settings, self.keeps_eps = denoise, settings, keeps_eps
         self.bounds = bool(settings.get("clip_sample") or settings.get("thresholding"))
-        self.says_both = isinstance(denoise, AsEps) or hasattr(denoise, "both")
 
     def __call__(self, x: Tensor, level: Level) -> Tensor:
         if self.bounds:
@@ -251,6 +250,12 @@ class Bounded:
     def check(x: Tensor, eps: Tensor) -> None:
         if eps.shape != x.shape:
             raise ValueError(f"the denoiser was given {tuple(x.shape)} and answered {tuple(eps.shape)}; eps must be shaped like x")
+
+
+def bounded(denoise: Denoise, settings: Mapping[str, Any], keeps_eps: bool) -> Denoise:
+    """`Bounded`, or less of it where nothing is bounded and the denoiser says eps only."""
+    looking = Bounded(denoise, settings, keeps_eps)
+    return looking if looking.bounds or hasattr(denoise, "both") else looking.__call__
 
 
 def fresh_noise(like: Tensor, generator: torch.Generator | Sequence[torch.Generator] | None) -> Tensor:
