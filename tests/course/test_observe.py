@@ -41,7 +41,7 @@ def test_equal_or_explained(name, config):
         assert outcome.state == "equal" or (name, config) in [
             ("unclip", "stable-diffusion-v1-4"), ("unclip", "karras"), ("dpmpp_3m_sde", "stable-diffusion-v1-4"),
             ("dpmpp_3m_sde", "karras"), ("dpmpp_3m_sde", "cosine"), ("dpm2_ancestral", "cosine"), ("dpm2_ancestral", "karras"), ("dpmpp_sde", "cosine"),
-            ("unclip", "cosine")] or "not installed" in outcome.note, outcome
+            ("unclip", "cosine")] or "not installed" in outcome.note or outcome.note == observe.ROUNDING, outcome
 
 
 @pytest.mark.parametrize("prediction_type", ["v_prediction", "sample"])
