@@ -228,7 +228,7 @@ def _steps(reading: Reading, table: Table, conditions: frozenset[int], explain: 
             text = latex(Chain(written.terms[k : k + 2], (sign,)))
             explained = explain and sum(s.kind == "refuted" for s in steps) < MAX_EXPLAINED
             if c in conditions:
-                verdict = Verdict("identity", reason=CONDITION)
+                verdict = Verdict("definition", reason=CONDITION)
             elif len(steps) >= MAX_RELATIONS:
                 verdict = Verdict("undecided", reason=f"only the first {MAX_RELATIONS} relations of an input are judged")
             else:

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import product
 from math import lcm
+from typing import Any
 
 from course.equations import certificates, evidence, explain, lower
 from course.equations.closed_forms import PLAIN, Sense
@@ -83,6 +84,11 @@ class Verdict:
     setting: str = ""
     evidence: tuple[dict, ...] = field(default=(), compare=False, repr=False)
     read_with: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """An accepted verdict, and a refutation, rests on evidence that the kernel has confirmed; there is no other."""
+        if self.kind in (*ACCEPTED, "refuted") and not self.evidence:
+            raise ValueError(f"a verdict of kind {self.kind} without evidence")
 
     @property
     def accepted(self) -> bool:
@@ -673,8 +679,9 @@ def _refuted(claim: Claim, i: Instance, cex: Counterexample, lints: tuple, extra
     if claim.setting.indexed and i.T > 2 and not reasons:
         reasons.append(f"it holds for T = 2 but not for T = {i.T}")
     confirmed = _confirmed(claim, i, cex)
-    if confirmed is None and not lints and not extra_note:
-        return Verdict("undecided", reason="a counterexample was found, but the kernel does not confirm it")
+    if confirmed is None:
+        why = "; ".join(reasons) or "a counterexample was found"
+        return Verdict("undecided", reason=f"{why}. (The kernel does not confirm a counterexample.)")
     repairs: tuple = ()
     if explaining:
         repairs = tuple(explain.repairs(claim, decide))
@@ -683,16 +690,33 @@ def _refuted(claim: Claim, i: Instance, cex: Counterexample, lints: tuple, extra
         reason="; ".join(reasons) or "it fails in the model shown",
         counterexample=cex,
         repairs=repairs,
-        evidence=(confirmed,) if confirmed else (),
+        evidence=(confirmed,),
     )
+
+
+def _longer(laws: Any, extra: int) -> Any:
+    """Laws, as data, of a chain that ends at T + extra."""
+    if isinstance(laws, dict):
+        return {letter: _longer(factors, extra) for letter, factors in laws.items()}
+    if isinstance(laws, list) and len(laws) == 2 and laws[0] == "T" and isinstance(laws[1], int):
+        return ["T", laws[1] + extra]
+    return [_longer(part, extra) for part in laws] if isinstance(laws, list) else laws
 
 
 def _confirmed(claim: Claim, i: Instance, cex: Counterexample) -> dict | None:
     """The world of a counterexample as evidence, if the kernel's own evaluator finds the claim false there too."""
     try:
-        found = evidence.in_world(claim.data(), {"T": i.T, "index": dict(i.indices), **(cex.data or {})})
+        data = claim.data()
     except NotDecidable:
         return None
+    model = _model(claim.setting, i.T, extra=i.extra)
+    plain = [s for s in model.observed["q"] if s[1] < 0]
+    for base in sorted({s[0] for s in model.slots if s[1] > 0}) if plain and i.lints else ():
+        if (base, 0) not in model.slots:  # read generously, z_0 is x
+            data = {**data, "alias": [*data["alias"], [[base, 0], list(plain[0])]]}
+    if i.extra:  # the statement speaks of variables beyond the last: the chain goes on for it
+        data = {**data, "laws": _longer(data["laws"], i.extra)}
+    found = evidence.in_world(data, {"T": i.T, "index": dict(i.indices), **(cex.data or {})})
     return found if evidence.earned(found) else None
 
 

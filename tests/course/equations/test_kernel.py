@@ -14,7 +14,7 @@ from test_statements import CASES
 
 from course.equations import evidence, judge, kernel, lower, read, settings
 from course.equations.command import run as run_command
-from course.equations.judging import Claim
+from course.equations.judging import Claim, Verdict
 
 KERNEL = Path(kernel.__file__)
 TRUE = [c for c in CASES if c.kind in ("identity", "bound")]
@@ -310,6 +310,13 @@ def test_evidence_that_cannot_be_written_or_is_not_there(tmp_path, capsys):
     assert run_command(r"p(x = ", "vae", False, tmp_path / "proof.json") == 3
     assert "nothing here was proved" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("kind", ["identity", "bound", "refuted"])
+def test_there_is_no_such_verdict_without_evidence(kind):
+    with pytest.raises(ValueError, match="without evidence"):
+        Verdict(kind)
+    assert Verdict("undecided").evidence == ()
 
 
 def test_the_package_is_light():
