@@ -190,19 +190,37 @@ def several_laws(chains: Iterable[Chain]) -> dict[str, set[tuple[str, ...]]]:
     """Letters that are two laws in one relation: p_theta(x) and p_theta'(x), or p(x) and p_theta(x), of the same variables."""
     out: dict[str, set[tuple[str, ...]]] = {}
     for _, _, left, _, right in relations(chains):
-        seen: dict[tuple, set[tuple[str, ...]]] = {}
-        for side in (left, right):
-            for n in walk(side):
-                if isinstance(n, Density) and n.args:
-                    key = (n.letter, frozenset(n.args), frozenset(n.given), tuple(x for x in n.labels if not parameter(x)))
-                    seen.setdefault(key, set()).add(tuple(x for x in n.labels if parameter(x)))
-        for (letter, *_), labels in seen.items():
-            if any(_two_laws(a, b) for a in labels for b in labels):
+        sides = [_labels_of(side) for side in (left, right)]
+        both = {key: sides[0].get(key, set()) | sides[1].get(key, set()) for key in (*sides[0], *sides[1])}
+        for (letter, *_), labels in (*sides[0].items(), *sides[1].items(), *both.items()):
+            # across a relation, p(x) beside p_theta(x) is a label left out, not another law
+            named = labels if labels in (*sides[0].values(), *sides[1].values()) else {x for x in labels if x}
+            if any(_two_laws(a, b) for a in named for b in named):
                 out.setdefault(letter, set()).update(labels)
     for n in (n for c in chains for n in walk(c)):
         if isinstance(n, Density) and n.letter in out:
             out[n.letter].add(tuple(x for x in n.labels if parameter(x)))
     return out
+
+
+def _labels_of(side: Node) -> dict[tuple, set[tuple[str, ...]]]:
+    """Every density of this side, by its letter and variables, with the parameters that it is written with."""
+    seen: dict[tuple, set[tuple[str, ...]]] = {}
+    for n in walk(side):
+        if isinstance(n, Density) and n.args:
+            key = (n.letter, frozenset(n.args), frozenset(n.given), tuple(x for x in n.labels if not parameter(x)))
+            seen.setdefault(key, set()).add(tuple(x for x in n.labels if parameter(x)))
+    return seen
+
+
+def label_left_out(chains: Iterable[Chain]) -> str:
+    """A letter that stands for the same density with a parameter and without, on the two sides of one relation, or ""."""
+    for _, _, left, _, right in relations(chains):
+        one, other = _labels_of(left), _labels_of(right)
+        for key in one.keys() & other.keys():
+            if () in one[key] | other[key] and any(one[key] | other[key]):
+                return key[0]
+    return ""
 
 
 def _two_laws(a: tuple[str, ...], b: tuple[str, ...]) -> bool:
@@ -581,6 +599,8 @@ def tables(reading: Reading, setting: Setting, conditions: frozenset[int], known
     letter = "" if several else different_parameters(reading.written)
     if letter:
         base = replace(base, only_if=f"it holds if the parameters of {letter} in it belong to one law; say so by writing one of them")
+    elif not several and (letter := label_left_out(reading.written)):
+        base = replace(base, only_if=f"it holds if {letter} with a parameter and without is one law; write it in one way")
     return [base, *_over_everything(base, reading), *_any_joint_law(base, setting)]
 
 

@@ -130,6 +130,8 @@ WRITTEN = [
     ("gaussian", r"\beta_t = c\,t \\ \bar\alpha_t = \prod_{s=1}^{t}(1+c\,s)", "outside"),
     ("hvae", r"\mathrm{ELBO} = \mathbb{E}_{q(\mathbf z|\mathbf x)}\left[\log\frac{p(\mathbf x,\mathbf z)}{q(\mathbf z|\mathbf x)}\right]", "identity"),
     ("hvae", r"\log p(x) = \mathbb{E}_{q(z|x)}[\log p(x|z)]", "refuted"),
+    ("vae", r"\log p_\theta(x) = \log\int p(x, z)\,dz = \log\int p_\theta(x, z)\,dz", "outside"),
+    ("vae", r"\log p_\theta(x) = \log p(x)", "outside"),
     ("vae", "let p = p(a) p(b|a) p(c|b)\np(c|a,b) = p(c|b)", "identity"),
     ("vae", "let p = p(a) p(b|a) p(c|b)\np(c|a) = p(c|b)", "refuted"),
     ("vae", "let p = p(a|\np(a) = p(a)", "unreadable"),
