@@ -12,6 +12,7 @@ import re
 import shutil
 import sys
 import tomllib
+import types
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 
@@ -30,7 +31,10 @@ VARIANTS = HERE / "variants"
 EXERCISES = HERE.parent.parent / "exercises"
 TASKS = load_tasks(HERE)
 LEAST_MISTAKES = 5
-writeups = SourceFileLoader("writeups", str(VARIANTS / "ch11_writeup.py")).load_module()
+_loader = SourceFileLoader("writeups", str(VARIANTS / "ch11_writeup.py"))
+writeups = types.ModuleType("writeups")
+writeups.__file__ = _loader.path
+_loader.exec_module(writeups)
 
 
 def verdict(task_id: str, folder: Path, seed: int = 0) -> str | None:
