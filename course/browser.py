@@ -16,6 +16,7 @@ import json
 import shutil
 import subprocess
 import tempfile
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -167,7 +168,8 @@ def export(weights: Path, out: Path) -> None:
         ("decoder", decoder, (x,), ["x"], ["x", "out"]),
     ):
         path = out / f"{name}.onnx"
-        with torch.no_grad():
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")         # of branches on shapes, which are fixed here; the pictures are compared with Python's
             torch.onnx.export(module.eval(), arguments, str(path), input_names=inputs, output_names=["out"], opset_version=18, dynamo=False,
                               dynamic_axes={axis: {0: "batch"} for axis in dynamic})
         _halve(path)
