@@ -309,6 +309,11 @@ def _sigma_down(case: Case) -> bool:
         case.config.get("beta_schedule") == "squaredcos_cap_v2" or bool(case.config.get("use_beta_sigmas")))
 
 
+@explains("unCLIP's last step has beta_0 / (1 - (1 - beta_0)) where 1 belongs, and float32 has 0.999 for it on a cosine schedule")
+def _first_beta(case: Case) -> bool:
+    return case.theirs == "UnCLIPScheduler" and case.config.get("beta_schedule") == "squaredcos_cap_v2" and not case.message
+
+
 @explains("diffusers' unCLIP divides by the number of steps less one")
 def _one_step(case: Case) -> bool:
     return case.theirs == "UnCLIPScheduler" and case.steps == 1

@@ -107,6 +107,18 @@ def test_diffusers_runge_kutta_start_needs_four_steps(steps):
     assert torch.isfinite(x).all()
 
 
+def test_the_last_step_of_unclip():
+    """Every input of the network agrees; the result is x_0 in ours, and x_0 times beta_0 / (1 - (1 - beta_0)) in diffusers."""
+    config = {**CONFIGS["cosine"], "prediction_type": "sample"}
+    table = NoiseSchedule.from_config(config).alphas_cumprod
+    predict = network("sample", table.double())
+    us, them = (side("unclip", config, 10, predict, torch.float64) for side in (ours, theirs))
+    assert max((a - b).abs().max().item() for (_, a), (_, b) in zip(us[0], them[0], strict=True)) < 1e-9
+    factor = NoiseSchedule.from_config(config).betas[0].double() / (1 - table[0].double())
+    assert abs(factor - 1) > 1e-4
+    assert torch.allclose(them[1], us[1] * factor, atol=1e-4)
+
+
 def test_churn_asks_the_network_after_the_noise():
     """Karras et al. 2022, algorithm 2. diffusers' EulerDiscreteScheduler asks before, and then moves another x with the answer."""
     predict = network("epsilon", SCHEDULE.alphas_cumprod)
