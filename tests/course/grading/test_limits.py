@@ -79,5 +79,5 @@ def test_with_little_memory_the_judge_and_the_workers_take_turns(checks):
 
 def test_what_prints_too_much_and_what_is_no_python_is_said(grader):
     source = HONEST.replace("def alphas_cumprod(betas):", "def alphas_cumprod(betas):\n    for i in range(10**6): print('x' * 100)")
-    assert "printed more than the megabyte" in tasks(grader, source)["ch03.alphas_cumprod"]["feedback"]
+    assert "printed more than" in tasks(grader, source)["ch03.alphas_cumprod"]["feedback"]
     assert "this is Python 3." in tasks(grader, "def f(:\n")["ch03.alphas_cumprod"]["feedback"]
