@@ -18,6 +18,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from course.flow import FlowSchedule
 from course.forward import add_noise
 from course.prediction import Denoise, v_from_eps
 from course.schedule import Level, NoiseSchedule
@@ -65,11 +66,13 @@ def denoising_loss(network: Denoise, x0: Tensor, eps: Tensor, level: Level, pred
     return (weight(loss, prediction, snr) * error).mean()
 
 
-def train(network: nn.Module, draw: Callable[[torch.Generator], Tensor], schedule: NoiseSchedule, steps: int, *,
+def train(network: nn.Module, draw: Callable[[torch.Generator], Tensor | tuple[Tensor, Tensor]],
+          schedule: NoiseSchedule | FlowSchedule, steps: int, *,
           loss: str = "epsilon", lr: float = 2e-3, ema: float = 0.999, seed: int = 0) -> Iterator[tuple[float, nn.Module]]:
     """Train in place; yield (loss, averaged network) after every step, so that the caller can look, or stop, at any time.
 
-    draw(generator) -> clean batch (B, ...) on the CPU. What the network predicts is schedule.prediction_type. Adam, the
+    draw(generator) -> clean batch (B, ...) on the CPU, or a pair (clean, noise) whose partners belong together (course.flow.couple).
+    What the network predicts is schedule.prediction_type. Adam, the
     learning rate falling along a cosine to zero, gradients clipped to norm 1; the yielded network is one object, the running
     average of the weights with decay min(ema, (1 + i) / (10 + i)), and is the one to sample from. Batches, times and noise
     come from `seed`; the network's start is the caller's. Raises FloatingPointError when the loss is not finite.
@@ -82,9 +85,10 @@ def train(network: nn.Module, draw: Callable[[torch.Generator], Tensor], schedul
     generator = torch.Generator().manual_seed(seed + accelerator.process_index)
     network.train()
     for i in range(steps):
-        x0 = draw(generator)                                                                # (B, ...)
+        drawn = draw(generator)
+        x0 = drawn[0] if isinstance(drawn, tuple) else drawn                                # (B, ...)
         t = torch.randint(len(schedule), (len(x0),), generator=generator)                   # (B,)
-        eps = torch.randn(x0.shape, generator=generator)
+        eps = drawn[1] if isinstance(drawn, tuple) else torch.randn(x0.shape, generator=generator)
         x0, t, eps = (each.to(accelerator.device) for each in (x0, t, eps))
         value = denoising_loss(network, x0, eps, schedule.gather(t, x0.ndim), schedule.prediction_type, loss)
         if not torch.isfinite(value):

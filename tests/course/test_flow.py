@@ -7,7 +7,19 @@ import pytest
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler, FlowMatchHeunDiscreteScheduler
 
-from course.flow import FlowSchedule, data_time, euler, flow_level, heun, off_flow, on_flow, shifted, time_of_ratio
+from course.flow import (
+    FlowSchedule,
+    couple,
+    data_time,
+    euler,
+    flow_level,
+    heun,
+    off_flow,
+    on_flow,
+    shifted,
+    straightness,
+    time_of_ratio,
+)
 from course.prediction import TO_EPS, eps_from_flow, eps_from_v, flow_from_eps, v_from_eps, x0_from_eps
 from course.samplers import SAMPLERS, transfer
 from course.schedule import CLEAN, Level, NoiseSchedule
@@ -225,3 +237,53 @@ def test_times_outside_the_flow_are_refused():
     for time in (-1, 1001, float("nan")):
         with pytest.raises(ValueError, match="outside"):
             FlowSchedule().at(time)
+
+
+# ------------------------------------------------------------------------------------------------ straightening and training
+
+
+def test_one_point_has_straight_paths_and_a_ring_has_not():
+    point = lambda x, level: (x - 0.3) / level.sigma                        # noqa: E731
+    grid, x = FlowSchedule().levels(40), noise(50, 2)
+    assert float(straightness(point, x, grid).max()) < 1e-12
+    assert float(straightness(velocity_of(ring()), x, [*grid[1:-1]]).mean()) > 0.1
+
+
+def test_straightness_by_hand():
+    """Two steps with velocities 1 and 3 over times 1/2 each: the chord is 2, and both miss it by 1."""
+    speeds = iter([1.0, 3.0])
+    velocity = lambda x, level: torch.full_like(x, next(speeds))            # noqa: E731
+    assert straightness(velocity, noise(1, 1), FlowSchedule().levels(2)).item() == pytest.approx(1.0)
+
+
+def trained(draw, steps=500):
+    from course.training import PointNet, train
+
+    torch.manual_seed(0)
+    network = PointNet(width=64)
+    return list(train(network, draw, FlowSchedule(), steps, loss="flow_prediction"))[-1][1]
+
+
+@pytest.mark.slow
+def test_a_network_learns_the_velocity_and_reflow_straightens_it():
+    world = ring()
+    once = trained(lambda generator: world.sample(256, generator))
+    level, x = flow_level(0.5), noise(400, 2).float() * 0.8
+    exact = velocity_of(world)(x, level)
+    with torch.no_grad():
+        error = float((once(x, level) - exact).square().mean())
+        assert error < 0.1 * float(exact.square().mean())
+        start = torch.randn(4096, 2, generator=torch.Generator().manual_seed(5))
+        x0, eps = couple(once, start, FlowSchedule().levels(20))
+    assert torch.equal(eps, start)
+
+    def pairs(generator):
+        chosen = torch.randint(len(x0), (256,), generator=generator)
+        return x0[chosen], eps[chosen]
+
+    twice = trained(pairs)
+    with torch.no_grad():
+        bent, straight = (float(straightness(f, start[:500], FlowSchedule().levels(20)).mean()) for f in (once, twice))
+        assert straight < 0.5 * bent
+        miss = [float((euler(f, start[:500], FlowSchedule().levels(1)).norm(dim=1) - 1.5).abs().mean()) for f in (once, twice)]
+    assert miss[1] < 0.6 * miss[0], "and one step now lands nearer to the ring"
