@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -200,11 +200,9 @@ def _held(probe: Any, y: Tensor, x: Tensor, chunk: Sequence[tuple[Scene, Scene]]
 # ------------------------------------------------------------------------------------------------ guidance
 
 
-def _scaled(scale: float | Callable[[Sequence[Level]], Scale], **options: Any) -> Callable[..., Denoise]:
-    def build(parts: Components, prompts: list[str], grid: Sequence[Level]) -> Denoise:
-        return classifier_free(predictions(parts, prompts), scale(grid) if callable(scale) else scale, **options)
-
-    return build
+def _scaled(scale: Callable[[Sequence[Level]], Scale], **options: Any) -> Callable[..., Denoise]:
+    """Classifier-free guidance with a scale that may depend on the level and on the grid."""
+    return lambda parts, prompts, grid: classifier_free(predictions(parts, prompts), scale(grid), **options)
 
 
 def _projected(scale: float, **options: Any) -> Callable[..., Denoise]:
@@ -220,12 +218,12 @@ def _attention(scale: float) -> Callable[..., Denoise]:
 
 
 KINDS: dict[str, dict[str, Callable[..., Denoise]]] = {
-    "none": {"1": _scaled(1.0)},
-    "classifier-free": {f"{g:g}": _scaled(g) for g in (2.0, 3.0, 7.5, 15.0)},
-    "limited interval": {f"{g:g}": _scaled(interval(g, 0.5, 5.0)) for g in (3.0, 7.5, 15.0)},
+    "none": {"1": _scaled(lambda grid: 1.0)},
+    "classifier-free": {f"{g:g}": _scaled(lambda grid, g=g: g) for g in (2.0, 3.0, 7.5, 15.0)},
+    "limited interval": {f"{g:g}": _scaled(lambda grid, g=g: interval(g, 0.5, 5.0)) for g in (3.0, 7.5, 15.0)},
     "CFG++": {f"{s:g}": _scaled(lambda grid, s=s: plus_plus(s, grid)) for s in (0.2, 0.5, 1.0)},
     "APG": {f"{g:g}": _projected(g, most=5.0, momentum=-0.5) for g in (3.0, 7.5, 15.0)},
-    "rescaled by 0.7": {f"{g:g}": _scaled(g, guidance_rescale=0.7) for g in (7.5, 15.0)},
+    "rescaled by 0.7": {f"{g:g}": _scaled(lambda grid, g=g: g, guidance_rescale=0.7) for g in (7.5, 15.0)},
     "perturbed attention": {f"{s:g}": _attention(s) for s in (1.0, 3.0)},
 }
 
@@ -241,7 +239,7 @@ def guidance(prompts: int = 24, seeds: int = 4, kinds: Sequence[str] | None = No
     """
     parts, probe = load_components("emoji", device="cpu", nets="course"), load_probe()
     curve, rng = NoiseSchedule.from_config(parts.scheduler.config), Random("guidance")
-    scenes = [random_scene(rng, objects=1 + i % 2) for i in range(prompts) for _ in range(seeds)]
+    scenes = [scene for i in range(prompts) for scene in [random_scene(rng, objects=1 + i % 2)] * seeds]
     noise = torch.randn((len(scenes), 4, 8, 8), generator=torch.Generator().manual_seed(0))
     drawn = _burnt(torch.from_numpy(draw_batch(scenes)))
     for kind in kinds or KINDS:
@@ -265,15 +263,19 @@ def _burnt(x: Tensor) -> float:
 
 
 def write_table(rows: Iterator[dict[str, Any]], file: Path) -> Path:
-    """Print each row when it is known, and write them all to a CSV, which is whole or not there. Raises ValueError for no rows."""
+    """Print each row when it is known, and write all that are known to a CSV, whole each time: a run that is stopped keeps its rows.
+
+    Raises ValueError if there are none.
+    """
     kept: list[dict[str, Any]] = []
     for row in rows:
         print("  ".join(f"{key} {value}" for key, value in row.items() if not key.endswith(("_low", "_high"))), flush=True)
         kept.append(row)
-    if not kept or any(math.isnan(value) for row in kept for value in row.values() if isinstance(value, float)):
+        text = io.StringIO()
+        table = csv.DictWriter(text, list(row), lineterminator="\n")
+        table.writeheader()
+        table.writerows(kept)
+        write_whole(file, partial(Path.write_text, data=text.getvalue(), encoding="utf-8"))
+    if not kept:
         raise ValueError("the experiment gave no numbers to write")
-    text = io.StringIO()
-    table = csv.DictWriter(text, list(kept[0]), lineterminator="\n")
-    table.writeheader()
-    table.writerows(kept)
-    return write_whole(file, lambda aside: aside.write_text(text.getvalue(), encoding="utf-8"))
+    return file

@@ -71,3 +71,37 @@ def test_rows_of_guidance_and_the_table(tmp_path, capsys):
 def test_every_method_has_a_name_that_says_what_it_does():
     assert len(EDITS) == 9
     assert all(scales for scales in KINDS.values())
+
+
+def test_a_run_that_is_stopped_keeps_its_rows(tmp_path):
+    def rows():
+        yield {"kind": "a", "right": 0.5}
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_table(rows(), tmp_path / "t.csv")
+    assert [row["kind"] for row in csv.DictReader((tmp_path / "t.csv").open())] == ["a"]
+
+
+def test_every_kind_of_guidance_can_be_built_and_asked(parts):
+    grid = experiments.SAMPLER.grid(experiments.NoiseSchedule.from_config(parts.scheduler.config), 5)
+    prompts = ["a large cat on a blue background"]
+    x = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        for kind, scales in KINDS.items():
+            for scale, build in scales.items():
+                eps = build(parts, prompts, grid)(x, grid[2])
+                assert eps.shape == x.shape, (kind, scale)
+                assert eps.isfinite().all(), (kind, scale)
+
+
+def test_the_pictures_of_one_prompt_show_one_scene(monkeypatch):
+    """Variety is that of pictures of the same caption."""
+    seen = []
+    monkeypatch.setattr(experiments, "diversity", lambda found, groups: seen.append(list(groups)) or 1.0)
+    monkeypatch.setattr(experiments, "verdicts", lambda probe, y, scenes: seen.append(scenes) or {"everything": torch.ones(len(scenes))})
+    list(guidance(3, 2, kinds=["none"], progress=False))
+    scenes, groups = seen
+    assert groups == [0, 0, 1, 1, 2, 2]
+    assert scenes[0] == scenes[1]
+    assert scenes[0] != scenes[2]
