@@ -390,6 +390,24 @@ def guidance(
 
 
 @lab_commands.command()
+def flows(
+    prompts: Annotated[int, typer.Option(min=1, help="Captions")] = 24,
+    seeds: Annotated[int, typer.Option(min=2, help="Pictures of each")] = 4,
+    out: Annotated[Path, typer.Option(help="The table, as CSV")] = Path("out/flows.csv"),
+) -> None:
+    """The flow-trained U-Net beside the one that answers noise, at equal calls."""
+    def work() -> None:
+        from course.render import quiet_libraries
+
+        quiet_libraries()
+        from course.lab import experiments
+
+        print(experiments.write_table(experiments.flows(prompts, seeds), out))
+
+    _or_fail(work)
+
+
+@lab_commands.command()
 def cite(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The results folder of a sweep")],
     file: Annotated[Path, typer.Option(help="Your write-up")] = Path("exercises/ch11_writeup.md"),

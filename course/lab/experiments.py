@@ -25,6 +25,7 @@ from course.editing import img2img, inpaint, invert, repaint, shared_attention
 from course.emoji.data import CELL, OBJECTS, SIZE, Scene, caption, draw_batch, place, random_scene
 from course.emoji.evaluate import features
 from course.emoji.probe import load_probe, verdicts
+from course.flow import FlowSchedule, euler, heun
 from course.guidance import Scale, auto_guided, classifier_free, interval, perturbed, plus_plus, projected
 from course.lab.metrics import diversity, mean_interval, wilson
 from course.pictures import write_whole
@@ -256,6 +257,45 @@ def guidance(prompts: int = 24, seeds: int = 4, kinds: Sequence[str] | None = No
             yield {"kind": kind, "scale": scale, "right": round(found.value, 4), "right_low": round(found.low, 4),
                    "right_high": round(found.high, 4), "variety": round(variety, 2), "burnt": round(_burnt(y) - drawn, 4),
                    "prompts": prompts, "pictures": len(scenes)}
+
+
+# ------------------------------------------------------------------------------------------------ flows
+
+
+@torch.inference_mode()
+def flows(prompts: int = 24, seeds: int = 4, progress: bool = True) -> Iterator[dict[str, Any]]:
+    """The flow-trained U-Net beside the one that answers eps, at guidance 3 and equal calls, each with a first-order and a second-order
+    method: right and variety as in `guidance`. Not at equal training: the model card says how long each was trained."""
+    from diffusers import UNet2DConditionModel
+
+    from course.emoji import folder
+
+    parts, probe = load_components("emoji", device="cpu"), load_probe()
+    curve, rng, flow = NoiseSchedule.from_config(parts.scheduler.config), Random("guidance"), FlowSchedule()
+    straight = parts._replace(unet=UNet2DConditionModel.from_pretrained(folder() / "unet_flow").float().eval())
+    scenes = [scene for i in range(prompts) for scene in [random_scene(rng, objects=1 + i % 2)] * seeds]
+    noise = torch.randn((len(scenes), 4, 8, 8), generator=torch.Generator().manual_seed(0))
+
+    def by(sampler: str) -> Callable[[Tensor, list[str], int], Tensor]:
+        return lambda z, texts, calls: SAMPLERS[sampler].sample(classifier_free(predictions(parts, texts), SCALE), z, curve, calls)
+
+    def along(method: Callable[..., Tensor], cost: int) -> Callable[[Tensor, list[str], int], Tensor]:
+        return lambda z, texts, calls: method(classifier_free(predictions(straight, texts), SCALE), z, flow.levels(calls // cost))
+
+    ways = {("eps", "ddim"): by("ddim"), ("eps", "dpmpp_2m"): by("dpmpp_2m"),
+            ("flow", "euler"): along(euler, 1), ("flow", "heun"): along(heun, 2)}
+    for (model, sampler), sample in ways.items():
+        for calls in (4, 8, 16, 32):
+            pictures = []
+            for start in tqdm(range(0, len(scenes), BATCH), desc=f"{model} {sampler} {calls}", disable=not progress):
+                chunk = slice(start, start + BATCH)
+                pictures.append(painted(sample(noise[chunk], [caption(scene) for scene in scenes[chunk]], calls), parts))
+            y = torch.cat(pictures)
+            hits = verdicts(probe, y, scenes)["everything"]
+            found = wilson(int(hits.sum()), len(hits))
+            variety = diversity(features(probe, y), np.repeat(np.arange(prompts), seeds))
+            yield {"model": model, "sampler": sampler, "calls": calls, "right": round(found.value, 4), "right_low": round(found.low, 4),
+                   "right_high": round(found.high, 4), "variety": round(variety, 2), "prompts": prompts, "pictures": len(scenes)}
 
 
 def _burnt(x: Tensor) -> float:

@@ -5,6 +5,7 @@ Every comparison is made with two seeds, and asks for about half of the differen
 
 import copy
 import itertools
+import json
 from random import Random
 
 import pytest
@@ -173,3 +174,26 @@ def test_a_wrong_scaling_factor_spoils_the_picture(few, seed):
                         for factor in (few.parts.vae.config.scaling_factor, 0.18215))
     assert few.obeyed(right) > few.obeyed(wrong) + 0.1
     assert apart(wrong, right) > 0.05
+
+
+# ---------------------------------------------------------------------------------------------------------- the flow
+
+def test_the_flow_trained_unet_draws_what_is_asked(few):
+    """By Euler's method in 12 steps; with its answer taken for noise, as the other U-Net's is, it draws worse: it began as that one."""
+    from diffusers import UNet2DConditionModel
+
+    from course.emoji import folder
+
+    straight = few.parts._replace(unet=UNet2DConditionModel.from_pretrained(folder() / "unet_flow").float().eval())
+    right = few.obeyed(few.draw(straight, steps=12, flow=True))
+    assert right > 0.7
+    assert few.obeyed(few.draw(straight, steps=12)) < right - 0.15
+
+
+def test_the_flow_is_shipped_with_the_scheduler_of_its_kind():
+    from course.emoji import folder
+    from course.flow import FlowSchedule
+
+    config = json.loads((folder() / "scheduler_flow" / "scheduler_config.json").read_text())
+    assert config["_class_name"] == "FlowMatchEulerDiscreteScheduler"
+    assert FlowSchedule.from_config(config) == FlowSchedule()
