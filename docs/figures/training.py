@@ -32,8 +32,8 @@ memory = Memory(ROOT / ".cache" / "figures", verbose=0)
 
 def sources() -> str:
     """A hash of everything outside `trained` that its result depends on."""
-    modules = ("training", "toy", "schedule", "forward", "prediction", "samplers")
-    code = b"".join((ROOT / "course" / f"{name}.py").read_bytes() for name in modules)
+    modules = ("training.py", "toy.py", "schedule.py", "grids.py", "forward.py", "prediction.py", "samplers/*.py")
+    code = b"".join(path.read_bytes() for name in modules for path in sorted((ROOT / "course").glob(name)))
     return hashlib.sha256(code + repr((STEPS, BATCH, LEVELS, RUNS)).encode()).hexdigest()
 
 
