@@ -474,7 +474,6 @@ NOT_HERE: dict[str, tuple[bool, str]] = {
     "SCMScheduler": (True, "consistency on a trigonometric schedule (TrigFlow), for its distilled networks only"),
     "RePaintScheduler": (True, "inpainting: goes back and forth with a picture and a mask; see course/editing.py"),
     "DDPMWuerstchenScheduler": (True, "`ddpm` on a continuous cosine schedule without a table, for Wuerstchen only"),
-    "ConsistencyDecoderScheduler": (True, "decodes latents in two steps; part of one autoencoder"),
     "VQDiffusionScheduler": (True, "discrete: pictures as tokens"),
     "AmusedScheduler": (True, "discrete: pictures as tokens, unmasked by confidence"),
     "FlowMapEulerDiscreteScheduler": (True, "a network that is told both ends of its step"),

@@ -347,3 +347,24 @@ def test_pure_noise_needs_a_denoiser_that_knows_x0():
     picture = torch.ones_like(x)
     flow = as_eps(lambda x, level: (x - picture) / level.sigma, "flow_prediction")
     assert torch.allclose(SAMPLERS["euler"].run(flow, x, grid, None), picture)
+
+
+# ------------------------------------------------------------------------------------------------ the page
+
+
+def test_every_class_of_diffusers_is_spoken_of_once():
+    """A class that a newer diffusers adds shows here."""
+    ours_too = {sampler.theirs for sampler in ALL.values()}
+    named = [*ours_too, *observe.ELSEWHERE, *observe.NOT_HERE]
+    assert len(named) == len(set(named))
+    assert set(observe.classes()) == set(named)
+
+
+def test_the_facts_of_the_page_are_about_every_sampler():
+    import json
+    from pathlib import Path
+
+    file = Path(__file__).parents[2] / "docs" / "assets" / "schedulers" / "facts.json"
+    facts = json.loads(file.read_text(encoding="utf-8"))
+    assert set(facts["samplers"]) == set(ALL)
+    assert "different" not in facts["states"]
