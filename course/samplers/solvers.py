@@ -316,13 +316,12 @@ def churned(denoise: Denoise, x: Tensor, grid: Sequence[Level], draw: Draw, insi
 # ------------------------------------------------------------------------------------------------ for distilled networks
 
 
-def consistency(denoise: Denoise, x: Tensor, grid: Sequence[Level], draw: Draw, skip: Callable[[Level], tuple[float, float]] | None = None,
-                draw_last: bool = False) -> Tensor:
+def consistency(denoise: Denoise, x: Tensor, grid: Sequence[Level], draw: Draw,
+                skip: Callable[[Level], tuple[float, float]] | None = None) -> Tensor:
     """Multistep consistency sampling (Song et al. 2023, algorithm 1): the network says x_0 at once, and to look again it is noised
     anew to the next level. LCM is the same with a network that predicts eps (Luo et al. 2023).
 
     skip: level -> (c_skip, c_out), the boundary condition x_0 <- c_skip x + c_out x_0 that makes x_0 = x at the clean end.
-    draw_last: draw noise before the last level, too, where none is added (flows do, in diffusers).
     """
     for now, next in pairwise(grid):
         x0, _ = look(denoise, x, now)
@@ -330,7 +329,7 @@ def consistency(denoise: Denoise, x: Tensor, grid: Sequence[Level], draw: Draw, 
             c_skip, c_out = skip(now)
             x0 = weighted((c_out, c_skip), (x0, x))
         x = x0 * next.alpha
-        if next.sigma or draw_last:
+        if next.sigma:
             x = x.add_(draw(), alpha=next.sigma)
     return x
 

@@ -188,7 +188,7 @@ class Sampler:
                 for name in names if name in of_schedule or name in settings}
 
 
-NOT_OF_A_CONFIG = ("eta", "extrapolate", "halfway", "inside", "level_at", "skip", "draw_last", "ancestral", "correct", "s_churn",
+NOT_OF_A_CONFIG = ("eta", "extrapolate", "halfway", "inside", "level_at", "skip", "ancestral", "correct", "s_churn",
                    "s_tmin", "s_tmax", "s_noise")
 
 

@@ -16,7 +16,7 @@ from course import grids, observe
 from course.observe import ALL, CONFIGS, compare, network, ours, theirs
 from course.prediction import as_eps
 from course.samplers import SAMPLERS, TAUGHT, dpmpp_2m
-from course.samplers.solvers import extrapolated, log_weights, phi_shares, singlestep_orders
+from course.samplers.solvers import consistency, extrapolated, ipndm, log_weights, phi_shares, singlestep_orders
 from course.schedule import CLEAN, CURVE, Level, NoiseSchedule
 from course.toy import gaussian
 
@@ -368,3 +368,84 @@ def test_the_facts_of_the_page_are_about_every_sampler():
     facts = json.loads(file.read_text(encoding="utf-8"))
     assert set(facts["samplers"]) == set(ALL)
     assert "different" not in facts["states"]
+
+
+# ------------------------------------------------------------------------------------------------ without a name in SAMPLERS
+
+
+def run_theirs(scheduler, predict, steps, **options):
+    scheduler.set_timesteps(steps)
+    x, inputs = observe.first_noise() * getattr(scheduler, "init_noise_sigma", 1.0), []
+    for t in scheduler.timesteps:
+        model_input = scheduler.scale_model_input(x, t) if hasattr(scheduler, "scale_model_input") else x
+        inputs.append(model_input)
+        x = scheduler.step(predict(model_input, float(t)), t, x, **options).prev_sample
+    return inputs, x
+
+
+def run_ours(run, grid, predict, kind, draw, **options):
+    inputs = []
+
+    def record(x, level):
+        inputs.append(x)
+        return predict(x, level.t)
+
+    return inputs, run(as_eps(record, kind), observe.first_noise() * 1.0, grid, draw, **options)
+
+
+def largest(a, b):
+    return max((p - q).abs().max().item() for p, q in zip([*a[0], a[1]], [*b[0], b[1]], strict=True))
+
+
+@pytest.mark.parametrize("steps", [1, 2, 5, 20])
+def test_ipndm(steps):
+    """The grid is sin^2 of evenly spaced times, and the network predicts v."""
+    predict = lambda x, t: torch.sin(3 * x + t)  # noqa: E731
+    sigmas = [math.sin((1 - i / steps) * math.pi / 2) ** 2 for i in range(steps)]
+    grid = [*(Level(math.atan2(s, math.sqrt(max(1 - s * s, 0.0))) / math.pi * 2, math.sqrt(max(1 - s * s, 0.0)), s) for s in sigmas), CLEAN]
+    them = run_theirs(diffusers.IPNDMScheduler(), predict, steps)
+    assert largest(run_ours(ipndm, grid, predict, "v_prediction", None), them) < 2e-5
+
+
+@pytest.mark.parametrize("steps", [1, 2, 4, 10])
+@pytest.mark.parametrize("shift", [1.0, 3.0])
+def test_consistency_on_a_flow_is_flow_match_lcm(steps, shift):
+    predict = network("flow_prediction", SCHEDULE.alphas_cumprod, flow=True)
+    scheduler = diffusers.FlowMatchLCMScheduler(shift=shift)
+    dice = [torch.Generator().manual_seed(0) for _ in range(2)]
+    them = run_theirs(scheduler, predict, steps, generator=dice[0])
+    sigmas = [float(s) for s in scheduler.sigmas]
+    grid = [Level(float(t), 1 - s, s) for t, s in zip(scheduler.timesteps, sigmas[:-1], strict=True)] + [CLEAN]
+    us = run_ours(consistency, grid, predict, "flow_prediction", lambda: torch.randn((2, 4, 8, 8), generator=dice[1]))
+    assert largest(us, them) < 5e-5
+
+
+@pytest.mark.parametrize("steps", [1, 2, 4])
+def test_consistency_models(steps):
+    """x_0 = c_skip x + c_out F of the network's answer F, on the scale of a level with alpha = 1 and sigma from 80 down."""
+    scheduler = diffusers.CMStochasticIterativeScheduler(clip_denoised=False)
+    dice = [torch.Generator().manual_seed(0) for _ in range(2)]
+    answer = lambda x, t: torch.sin(3 * x + t / 100)  # noqa: E731
+    them = run_theirs(scheduler, answer, steps, generator=dice[0])
+    least, spread = 0.002, 0.5
+    times, sigmas = [float(t) for t in scheduler.timesteps], [float(s) for s in scheduler.sigmas[:-1]]
+
+    def x0(x, t):
+        sigma = sigmas[times.index(t)]
+        c_skip = spread**2 / ((sigma - least) ** 2 + spread**2)
+        c_out = (sigma - least) * spread / math.sqrt(sigma**2 + spread**2)
+        return c_skip * x + c_out * answer(x / math.sqrt(sigma**2 + spread**2), t)
+
+    told = iter([*sigmas[1:], least])
+    levels = [Level(t, 1.0, s) for t, s in zip(times, sigmas, strict=True)]
+    # the noise that is added leads to sigma from sigma_min on, not from 0
+    grid = [*levels, CLEAN]
+
+    def draw():
+        return torch.randn((2, 4, 8, 8), generator=dice[1]) * math.sqrt(max(1 - (least / next(told)) ** 2, 0.0))
+
+    inputs = []
+    x = consistency(as_eps(lambda x, level: inputs.append(x) or x0(x, level.t), "sample"),
+                    observe.first_noise() * scheduler.init_noise_sigma, grid, draw)
+    scaled = [x / math.sqrt(s**2 + spread**2) for x, s in zip(inputs, sigmas, strict=True)]
+    assert largest((scaled, x), them) < 5e-5
