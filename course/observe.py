@@ -319,6 +319,16 @@ def _one_step(case: Case) -> bool:
     return case.theirs == "UnCLIPScheduler" and case.steps == 1
 
 
+@explains("with as many steps as times diffusers lays one time more and leaves one out, and so visits one twice")
+def _all_times(case: Case) -> bool:
+    return ALL[case.name].extra_step and case.steps >= case.config["num_train_timesteps"]
+
+
+@explains("diffusers looks steps up by their whole time: where two have the same it starts at the second, and fails at the end")
+def _same_time_twice(case: Case) -> bool:
+    return case.message.startswith("AssertionError") and bool(case.config.get("use_beta_sigmas"))
+
+
 @explains("with the offset diffusers asks for a time that was never trained (IndexError), or wraps around to the first")
 def _past_the_end(case: Case) -> bool:
     return "IndexError" in case.message or case.config.get("steps_offset", 0) + (

@@ -107,6 +107,26 @@ def test_diffusers_runge_kutta_start_needs_four_steps(steps):
     assert torch.isfinite(x).all()
 
 
+@pytest.mark.parametrize("name", ["dpmpp_2m", "unipc", "deis", "dpmpp_2s"])
+def test_as_many_steps_as_times(name):
+    """linspace(0, 99, 101) rounded visits one time twice: a step of length 0. Ours visits each once."""
+    config = {**CONFIGS["short"]}
+    scheduler = observe.their_scheduler(name, config)
+    scheduler.set_timesteps(100)
+    assert len(set(scheduler.timesteps.tolist())) < 100
+    assert [level.t for level in ALL[name].grid(NoiseSchedule.from_config(config), 100)[:-1]] == list(range(99, -1, -1))
+
+
+def test_beta_spacing_tells_unipc_a_time_twice():
+    """At 50 steps the first two times are cut off to the same number; diffusers starts at the second and has a step too many."""
+    times = [level.t for level in ALL["unipc"].grid(NoiseSchedule.from_config(CONFIGS["beta"]), 50)]
+    assert times[0] == times[1]
+    predict = network("epsilon", SCHEDULE.alphas_cumprod)
+    with pytest.raises(AssertionError):
+        theirs("unipc", CONFIGS["beta"], 50, predict)
+    assert torch.isfinite(ours("unipc", CONFIGS["beta"], 50, predict)[1]).all()
+
+
 def test_the_last_step_of_unclip():
     """Every input of the network agrees; the result is x_0 in ours, and x_0 times beta_0 / (1 - (1 - beta_0)) in diffusers."""
     config = {**CONFIGS["cosine"], "prediction_type": "sample"}
