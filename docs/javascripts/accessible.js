@@ -8,8 +8,9 @@
     label(".md-annotation__index", "Note");
     document.querySelectorAll(".md-code__nav").forEach((nav, i) => nav.setAttribute("aria-label", `Listing ${i + 1}`));
     label(".md-code__button", "Copy this listing");
-    document.querySelectorAll("nav.md-nav[aria-labelledby]").forEach((nav) => {        // on a phone their labels are hidden, and with them the names
-      nav.setAttribute("aria-label", document.getElementById(nav.getAttribute("aria-labelledby"))?.textContent.trim() || "Pages");
+    document.querySelectorAll("nav.md-nav[aria-labelledby]").forEach((nav, i) => {     // on a phone their labels are hidden, and with them the names
+      const name = nav.parentElement.querySelector(":scope > .md-nav__link, :scope > .md-nav__container")?.textContent.replace(/\s+/g, " ").trim();
+      nav.setAttribute("aria-label", `${name || "Pages"}, part ${i + 1}`);
       nav.removeAttribute("aria-labelledby");
     });
     document.querySelectorAll(".arithmatex, .fig-drawing, .eq-shown, .formula-later, .katex-display, .drawing, .md-typeset__scrollwrap, .md-typeset pre > code, .md-typeset pre").forEach((box) => {
