@@ -281,6 +281,10 @@ first ones were stopped, resumed and cut short by hand: **the shipped weights ca
 seed**. Runs with `--steps` can, on one machine. Weights: {megabytes:.1f} MB, U-Net and autoencoders in float16, text encoders in
 float32.
 
+The flow's U-Net (`unet_flow` and `scheduler_flow`: it answers the velocity noise - x_0) goes on from the denoiser's weights, with
+the same text encoder; the diffusion transformer (`dit`) starts from nothing. What they reach is measured by `course lab flows`
+(docs/assets/lab/flows.csv: 96 pictures a row, with intervals) and in chapter 9b, where the transformer's honest gap is.
+
 Choices that were measured on the way (one thread of a shared 2-core machine):
 
 * **64 x 64 or 32 x 32.** After 300 steps of batch 16 the autoencoder had 19.7 dB at 64 x 64 (16, 32, 64, 64 channels, 0.31 s a
@@ -302,6 +306,7 @@ Choices that were measured on the way (one thread of a shared 2-core machine):
     course train emoji --stage denoiser --stage bert --from-shipped --minutes 60
                                                                     from the weights in the package (bert imitates the text
                                                                     encoder: train it again whenever the denoiser changes)
+    course train emoji --stage flow --from-shipped --minutes 90     the U-Net of the flow, from the weights in the package
     course train emoji --minutes 130                                everything from nothing
     course train emoji --evaluate                                   these figures again
 

@@ -129,3 +129,12 @@ def flow_and_reflow(steps: int = 700) -> tuple[str, list[tuple[str, float, float
         "Right, they are nearly straight.",
         "Two small networks, trained equally long. The first saw noise and data paired by chance. The second saw each noise with the point "
         "that the first one leads it to. Blue: noise. Orange: where 40 steps end.", stack=True), rows
+
+
+def flows_table() -> str:
+    """Right and variety of both shipped U-Nets, as `course lab flows` found them."""
+    from .edited import rows, share
+
+    head = "| answers | sampler | calls | everything right | variety |\n|---|---|---|---|---|\n"
+    return head + "".join(f"| {'noise' if row['model'] == 'eps' else 'velocity'} | {row['sampler']} | {row['calls']} | {share(row, 'right')} | "
+                          f"{float(row['variety']):.1f} |\n" for row in rows("flows"))
