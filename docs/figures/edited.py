@@ -12,8 +12,8 @@ from PIL import Image
 from course.components import Components, load_components
 from course.editing import anagram, edit_image, hybrid, invert, swap_words
 from course.emoji.data import Scene, render
-from course.lab.experiments import SCALE, alone, painted, predictions
 from course.guidance import classifier_free
+from course.lab.experiments import SCALE, alone, painted, predictions
 from course.pictures import captioned, enlarged, image_grid
 from course.samplers import SAMPLERS
 from course.schedule import NoiseSchedule
@@ -50,8 +50,10 @@ def strengths() -> str:
         done = edit_image(scene, WANTED, parts(), strength=strength, guidance_scale=SCALE, num_steps=25, seed=3, progress=False)[0]
         cells.append((f"strength {strength:g}", done))
     return strip(
-        cells, "strengths", "Six pictures: a bear above a horse; almost the same four times with a growing change of the upper animal; and a new picture.",
-        "“a cat above a horse on a white background”, asked of a picture of a bear above a horse. At strength 0 it only went through the autoencoder.")
+        cells, "strengths",
+        "Six pictures: a bear above a horse; almost the same four times with a growing change of the upper animal; and a new picture.",
+        "“a cat above a horse on a white background”, asked of a picture of a bear above a horse. "
+        "At strength 0 it only went through the autoencoder.")
 
 
 def inpainted() -> str:
@@ -62,7 +64,8 @@ def inpainted() -> str:
              ("not pasted", edit_image(scene, WANTED, parts(), mask=mask, strength=1.0, paste=False, **options)[0])]
     return strip(
         cells, "inpainted", "Four pictures: a bear above a horse, a white box on black, and twice a cat above the same horse.",
-        "The latent outside the box is kept exactly. In the last picture its pixels are what the decoder makes of it; in the third they are the "
+        "The latent outside the box is kept exactly. In the last picture its pixels are what the decoder makes of it; in the "
+        "third they are the "
         "drawing's own.")
 
 
@@ -91,7 +94,8 @@ def swapped() -> str:
                            guidance_scale=SCALE, num_steps=25, seed=3)
     return strip([("a large cat", first), ("a large dog", plain), ("with the cat's maps", shared)], "swapped-words",
                  "Three pictures: a cat, a dog, and a dog painted with the attention of the cat.",
-                 "One noise, two prompts. Right: the dog's words, with the attention maps of the cat's in the first four fifths of the steps.")
+                 "One noise, two prompts. Right: the dog's words, with the attention maps of the cat's in the first four "
+                  "fifths of the steps.")
 
 
 @torch.inference_mode()
@@ -128,8 +132,12 @@ def share(row: dict[str, str], key: str) -> str:
 
 def edits_table() -> str:
     head = "| way of editing | new object | other object kept | ground kept | all of it | outside, dB |\n|---|---|---|---|---|---|\n"
-    return head + "".join(f"| {row['method']} | {share(row, 'changed')} | {share(row, 'kept')} | {share(row, 'ground')} | {share(row, 'all')} | "
-                          f"{float(row['psnr']):.1f} ({float(row['psnr_low']):.1f} to {float(row['psnr_high']):.1f}) |\n" for row in rows("edits"))
+    lines = []
+    for row in rows("edits"):
+        shares = " | ".join(share(row, key) for key in ("changed", "kept", "ground", "all"))
+        low, value, high = (float(row[key]) for key in ("psnr_low", "psnr", "psnr_high"))
+        lines.append(f"| {row['method']} | {shares} | {value:.1f} ({low:.1f} to {high:.1f}) |\n")
+    return head + "".join(lines)
 
 
 def guidance_table() -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import torch
 
 from course.flow import FlowSchedule, couple, euler, flow_level, shifted, straightness
 from course.prediction import flow_from_eps
 from course.samplers import SAMPLERS
-from course.schedule import CLEAN, Level
+from course.schedule import CLEAN
 from course.toy import Mixture, ring
 from course.training import PointNet, train
 
@@ -33,7 +35,7 @@ def lines_and_paths() -> str:
         panels[0].plot(times, (1 - times) * a + times * b, color=BLUE if a < 0 else ORANGE, lw=0.7, alpha=0.7)
     grid = [flow_level(0.998 * (1 - i / 200)) for i in range(200)] + [CLEAN]
     x, path = eps, [eps]
-    for now, next in zip(grid[:-1], grid[1:], strict=True):
+    for now, next in pairwise(grid):
         x = euler(velocity_of(WORLD), x, [now, next])
         path.append(x)
     path = torch.stack(path)[..., 0].numpy()
@@ -57,7 +59,8 @@ def grids() -> str:
     schedule = stable_diffusion_schedule()
     rows = {"DDIM, leading": [level.ratio for level in SAMPLERS["ddim"].grid(schedule, 20)],
             "Euler, linspace": [level.ratio for level in SAMPLERS["euler"].grid(schedule, 20)[:-1]],
-            "flow": [level.ratio for level in _inner(FlowSchedule())], "flow, shift 3": [level.ratio for level in _inner(FlowSchedule(shift=3.0))]}
+            "flow": [level.ratio for level in FlowSchedule().levels(20)[1:-1]],
+            "flow, shift 3": [level.ratio for level in FlowSchedule(shift=3.0).levels(20)[1:-1]]}
     drawn, ax = axes(width=7.0, height=2.1)
     for row, (name, ratios) in enumerate(rows.items()):
         ax.plot(ratios, [-row] * len(ratios), "o", ms=4, color=CYCLE[row])
@@ -70,10 +73,6 @@ def grids() -> str:
         "farther right; DDIM's and Euler's reach from three hundredths to fifteen.",
         "Twenty steps, four grids, one unit. A flow's even times are no longer even here: they crowd where signal and noise are equal. "
         "A shift of 3 moves every dot right by the same factor.")
-
-
-def _inner(flow: FlowSchedule) -> list[Level]:
-    return flow.levels(20)[1:-1]
 
 
 def shift_means_pixels() -> list[tuple[int, float, float]]:
@@ -112,7 +111,7 @@ def flow_and_reflow(steps: int = 700) -> tuple[str, list[tuple[str, float, float
         with torch.no_grad():
             x, path = start[:60], [start[:60]]
             levels = flow.levels(40)
-            for now, next in zip(levels[:-1], levels[1:], strict=True):
+            for now, next in pairwise(levels):
                 x = euler(network, x, [now, next])
                 path.append(x)
             bent = float(straightness(network, start[:1000], levels).mean())
@@ -136,5 +135,6 @@ def flows_table() -> str:
     from .edited import rows, share
 
     head = "| answers | sampler | calls | everything right | variety |\n|---|---|---|---|---|\n"
-    return head + "".join(f"| {'noise' if row['model'] == 'eps' else 'velocity'} | {row['sampler']} | {row['calls']} | {share(row, 'right')} | "
+    answers = {"eps": "noise", "flow": "velocity"}
+    return head + "".join(f"| {answers[row['model']]} | {row['sampler']} | {row['calls']} | {share(row, 'right')} | "
                           f"{float(row['variety']):.1f} |\n" for row in rows("flows"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -40,7 +41,7 @@ def strengths_of_dice() -> str:
     grid = levels(250, last=1e-3)
     for ax, strength in zip(panels, (0.0, 0.5, 1.0), strict=True):
         x, path, draw = start, [start], dice((40, 1))
-        for now, next in zip(grid[:-1], grid[1:], strict=True):
+        for now, next in pairwise(grid):
             x = euler_maruyama(WORLD.denoise, x, (now, next), draw, strength)
             path.append(x)
         lines = torch.stack(path)[..., 0].numpy()
@@ -50,9 +51,11 @@ def strengths_of_dice() -> str:
     panels[0].set_ylabel("x")
     return figure(
         drawn, "strengths-of-dice",
-        "Three panels of paths from one point at much noise to little. At strength 0 there is a single line; at 0.5 a bundle that spreads to "
+        "Three panels of paths from one point at much noise to little. At strength 0 there is a single line; at 0.5 a bundle that "
+        "spreads to "
         "both bumps; at 1 ragged lines that spread over both bumps from the start.",
-        "Forty runs from the same point. At strength 0 they are one: the ODE. With dice each finds its own end. Crowds that start from all of the "
+        "Forty runs from the same point. At strength 0 they are one: the ODE. With dice each finds its own end. Crowds that start "
+        "from all of the "
         "noise end in the same density in all three.", stack=True)
 
 
@@ -105,8 +108,10 @@ def bound_plot(found: dict) -> str:
     ax.set_xticklabels(["4", "8", "16", "32", "64", "128"])
     ax.minorticks_off()
     ax.legend(loc="lower right")
-    return figure(drawn, "bound-and-likelihood", "A line at the exact log-likelihood, a dashed one on it, and dots below that rise towards it with T.",
-                  "The bound of chapters 1 to 4 with the perfect denoiser, below the likelihood and rising to it. The flow of this chapter gives the "
+    return figure(drawn, "bound-and-likelihood",
+                  "A line at the exact log-likelihood, a dashed one on it, and dots below that rise towards it with T.",
+                  "The bound of chapters 1 to 4 with the perfect denoiser, below the likelihood and rising to it. The flow of this "
+                  "chapter gives the "
                   "likelihood itself.")
 
 
@@ -132,5 +137,7 @@ def copies(sizes: tuple[int, ...] = (8, 64, 512), steps: int = 900) -> tuple[str
         ax.plot(*training[:64].T, "x", ms=5, color=ORANGE)
         ax.set(title=f"{size} points", aspect="equal", xticks=[], yticks=[], xlim=(-2.4, 2.4), ylim=(-2.4, 2.4))
     return figure(
-        drawn, "copies", "Three panels. With 8 training points all samples sit on them; with 64 most are near them; with 512 they fill the six spots.",
-        "Crosses: training points (64 of them at most). Dots: samples of a small network that was trained on those and nothing else.", stack=True), rows
+        drawn, "copies",
+        "Three panels. With 8 training points all samples sit on them; with 64 most are near them; with 512 they fill the six spots.",
+        "Crosses: training points (64 of them at most). Dots: samples of a small network that was trained on those and nothing else.",
+        stack=True), rows
