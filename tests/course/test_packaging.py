@@ -114,7 +114,7 @@ def test_make_sets_up_once(make, tmp_path):
     first = make("lint")
     assert first.returncode == 0, first.stderr
     assert "Making .venv with Python 3.x" in first.stdout
-    assert "-c constraints.txt -e .[dev,docs,grading]" in first.stdout
+    assert "-c constraints.txt -e .[dev,docs,grading,browser]" in first.stdout
     assert "ran: -m ruff check ." in first.stdout
     second = make("lint")
     assert second.returncode == 0
