@@ -326,7 +326,7 @@ def _all_times(case: Case) -> bool:
 
 @explains("diffusers looks steps up by their whole time: where two have the same it starts at the second, and fails at the end")
 def _same_time_twice(case: Case) -> bool:
-    return case.message.startswith("AssertionError") and bool(case.config.get("use_beta_sigmas"))
+    return case.message.startswith(("AssertionError", "IndexError")) and bool(case.config.get("use_beta_sigmas"))
 
 
 @explains("with the offset diffusers asks for a time that was never trained (IndexError), or wraps around to the first")
