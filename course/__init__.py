@@ -7,7 +7,7 @@ Importing `course` alone imports nothing heavy.
 import os
 
 # Two OpenMP threads that wait for each other by spinning take minutes for seconds as soon as another program wants a core
-# (`make bench ARGS=threads`). Waiting asleep costs nothing measurable on a quiet machine. Read when torch is first imported.
+# (`make bench ARGS=threads`). What waiting asleep costs on a quiet machine is printed there, too. Read when torch is first imported.
 if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"} & set(os.environ):
     os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 

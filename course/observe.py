@@ -6,7 +6,7 @@ network is told, the number of calls, every input of the network, and the result
     equal       within 5e-6, 5e-5 where noise is drawn (the inputs are of size 1), or within what rounding alone does: four times
                 the distance of our own float32 run from the same run in float64, if that is below 0.01; or equal once both compute in
                 float64
-    explained   not so, and known why: see EXPLANATIONS, each of which has a test
+    explained   not so, and known why: see EXPLANATIONS, most of which have a test
     refused     by us, in words, because the config asks for something that is not here
     different   not so, and not known why. There must be none.
 
@@ -242,7 +242,7 @@ class Case(NamedTuple):
     message: str         # of the exception that diffusers raised, or ""
 
 
-# Why diffusers' numbers are not ours, each with its test in tests/course/test_observe.py. The first that holds is the reason.
+# Why diffusers' numbers are not ours, most with a test in tests/course/test_observe.py. The first that holds is the reason.
 EXPLANATIONS: list[tuple[str, Callable[[Case], bool]]] = []
 
 
