@@ -26,8 +26,9 @@ def studio() -> str:
     """The element, and after it the strip of one run that it replaces."""
     seen: list = []
     paint(PROMPT, (1,), num_steps=20, trace=seen)
+    whole = trace_strip(seen, model().vae, 8)
     strip = picture(
-        trace_strip(seen, model().vae, 8), "studio",
+        whole.resize((640, round(whole.height * 640 / whole.width)), 1).quantize(48), "studio",
         f"Two rows of eight small pictures, from noise on the left to {PROMPT} on the right.",
         f"“{PROMPT}”, seed 1, 20 steps of DPM-Solver++ (2M), guidance 7.5. Above, what the sampler holds at that time; "
         "below, the picture it points to.", least=560,
