@@ -25,7 +25,7 @@ from course.components import Components, check_fit, setting, vae_factor
 from course.forward import add_noise, diffuse
 from course.pictures import save_picture
 from course.prediction import Denoise, as_eps, eps_from_x0
-from course.samplers import SAMPLERS, Draw, Sampler, renoise, transfer
+from course.samplers import SAMPLERS, TAUGHT, Draw, Sampler, renoise, transfer
 from course.schedule import Level, NoiseSchedule
 from course.stable_diffusion import decode, encode_prompts, guided_network, pick_sampler
 
@@ -79,6 +79,12 @@ def tail(grid: Sequence[Level], strength: float) -> Sequence[Level]:
     return grid[steps - min(int(steps * strength), steps):]
 
 
+def _plain(sampler: Sampler) -> None:
+    """Raise ValueError for a sampler that needs more than a part of its grid, or another one: an edit walks the tail of a plain grid."""
+    if not any(sampler == SAMPLERS[name] for name in TAUGHT):
+        raise ValueError(f"edits walk a part of the grid, with one of {', '.join(TAUGHT)}; other samplers need the whole of it")
+
+
 def img2img(denoise: Denoise, z: Tensor, noise: Tensor, sampler: Sampler, schedule: NoiseSchedule, steps: int,
             strength: float, draw: Draw | None = None) -> Tensor:
     """Noise a picture to a level part of the way up, and walk back down (Meng et al. 2022, "SDEdit").
@@ -86,6 +92,7 @@ def img2img(denoise: Denoise, z: Tensor, noise: Tensor, sampler: Sampler, schedu
     strength 0 gives z back; at 1 the picture is forgotten: the walk starts from the noise alone, as text-to-image does.
     z, noise (B, C, h, w) -> (B, C, h, w).
     """
+    _plain(sampler)
     grid = sampler.grid(schedule, steps)
     rest = tail(grid, strength)
     if len(rest) == 1:
@@ -133,6 +140,7 @@ def inpaint(denoise: Denoise, z: Tensor, noise: Tensor, mask: Tensor, sampler: S
 
     At strength 1 the inside starts from noise, below it from the noised picture.
     """
+    _plain(sampler)
     grid = sampler.grid(schedule, steps)
     rest = tail(grid, strength)
     if len(rest) == 1:
@@ -242,7 +250,8 @@ def edit_image(images: Image.Image | Sequence[Image.Image], prompt: str, compone
     check_fit(components)
     chosen = pick_sampler(sampler)
     if not isinstance(chosen, Sampler):
-        raise ValueError(f"edits are made with one of our samplers, by name: {', '.join(SAMPLERS)}")
+        raise ValueError(f"edits are made with one of our samplers, by name: {', '.join(TAUGHT)}")
+    _plain(chosen)
     curve = schedule or NoiseSchedule.from_config(components.scheduler.config)
     generator = torch.Generator().manual_seed(seed)
     z = encode(batch, components.vae, generator)                                            # (B, C, h, w)

@@ -22,7 +22,7 @@ from course.editing import (
     tail,
 )
 from course.emoji.data import Scene, render
-from course.samplers import SAMPLERS
+from course.samplers import SAMPLERS, TAUGHT
 from course.schedule import CLEAN, NoiseSchedule
 from course.stable_diffusion import SD_V1, decode, render_image
 from course.toy import ring
@@ -68,7 +68,7 @@ def test_a_strength_that_is_no_share_is_refused(strength):
         tail(DDIM.grid(SD, 10), strength)
 
 
-@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("name", TAUGHT)
 def test_strength_0_and_1_to_the_bit(name):
     z, noise = normal(2, 2), normal(2, 2, seed=1)
     generator, again = (torch.Generator().manual_seed(3) for _ in range(2))
@@ -87,10 +87,17 @@ def test_more_strength_goes_farther_away():
     assert moved[2] > 1
 
 
+@pytest.mark.parametrize("name", [name for name in SAMPLERS if name not in TAUGHT])
+def test_samplers_that_need_their_whole_grid_are_refused(name):
+    z = normal(2, 2)
+    with pytest.raises(ValueError, match="part of the grid"):
+        img2img(WORLD.denoise, z, z, SAMPLERS[name], SD, 10, 0.5)
+
+
 # ------------------------------------------------------------------------------------------------ masks
 
 
-@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("name", TAUGHT)
 def test_what_is_kept_is_kept_exactly(name):
     z, noise = normal(4, 2), normal(4, 2, seed=1)
     mask = torch.tensor([[1.0, 0.0]], dtype=torch.float64)
