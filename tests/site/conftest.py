@@ -12,6 +12,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from course.site import finish
 
@@ -39,9 +40,17 @@ def build(out: Path, config: Path = ROOT / "mkdocs.yml", **env: str) -> Path:
 
 
 @pytest.fixture(scope="session")
-def site(tmp_path_factory) -> Path:
+def site(tmp_path_factory, worker_id) -> Path:
+    """Built once, whatever the number of workers: two builds at a time would write into each other's assets."""
     given = os.environ.get("SITE_DIR")                      # a site that was built before, to look at it again quickly
-    return Path(given) if given else build(tmp_path_factory.mktemp("site"), CARDS="true")        # as `make docs` does
+    if given:
+        return Path(given)
+    base = tmp_path_factory.getbasetemp()
+    shared = (base if worker_id == "master" else base.parent) / "published"
+    with FileLock(f"{shared}.lock"):
+        if not shared.is_dir():
+            build(shared.with_suffix(".part"), CARDS="true").rename(shared)                          # as `make docs` does
+    return shared
 
 
 @pytest.fixture(scope="session")
