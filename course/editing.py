@@ -27,7 +27,7 @@ from course.pictures import save_picture
 from course.prediction import Denoise, as_eps, eps_from_x0
 from course.samplers import SAMPLERS, TAUGHT, Draw, Sampler, renoise, transfer
 from course.schedule import Level, NoiseSchedule
-from course.stable_diffusion import decode, encode_prompts, guided_network, pick_sampler
+from course.stable_diffusion import decode, encode_prompts, guided_network, pick_sampler, watched_network
 
 # ------------------------------------------------------------------------------------------------ pictures and masks
 
@@ -79,10 +79,15 @@ def tail(grid: Sequence[Level], strength: float) -> Sequence[Level]:
     return grid[steps - min(int(steps * strength), steps):]
 
 
-def _plain(sampler: Sampler) -> None:
-    """Raise ValueError for a sampler that needs more than a part of its grid, or another one: an edit walks the tail of a plain grid."""
+def _begin(z: Tensor, noise: Tensor, sampler: Sampler, schedule: NoiseSchedule, steps: int,
+           strength: float) -> tuple[Sequence[Level], Tensor]:
+    """The part of the grid that is left to walk, and the x to begin it with: the noise alone if that is all of it, else z noised to
+    its first level. Raises ValueError for a sampler that needs its whole grid, or another one."""
     if not any(sampler == SAMPLERS[name] for name in TAUGHT):
         raise ValueError(f"edits walk a part of the grid, with one of {', '.join(TAUGHT)}; other samplers need the whole of it")
+    grid = sampler.grid(schedule, steps)
+    rest = tail(grid, strength)
+    return rest, sampler.start(noise, schedule, grid[0]) if len(rest) == len(grid) else add_noise(z, noise, rest[0])
 
 
 def img2img(denoise: Denoise, z: Tensor, noise: Tensor, sampler: Sampler, schedule: NoiseSchedule, steps: int,
@@ -92,12 +97,9 @@ def img2img(denoise: Denoise, z: Tensor, noise: Tensor, sampler: Sampler, schedu
     strength 0 gives z back; at 1 the picture is forgotten: the walk starts from the noise alone, as text-to-image does.
     z, noise (B, C, h, w) -> (B, C, h, w).
     """
-    _plain(sampler)
-    grid = sampler.grid(schedule, steps)
-    rest = tail(grid, strength)
+    rest, start = _begin(z, noise, sampler, schedule, steps, strength)
     if len(rest) == 1:
         return z
-    start = sampler.start(noise, schedule, grid[0]) if len(rest) == len(grid) else add_noise(z, noise, rest[0])
     return sampler.run(denoise, start, rest, draw or (lambda: torch.randn_like(z)))
 
 
@@ -140,12 +142,9 @@ def inpaint(denoise: Denoise, z: Tensor, noise: Tensor, mask: Tensor, sampler: S
 
     At strength 1 the inside starts from noise, below it from the noised picture.
     """
-    _plain(sampler)
-    grid = sampler.grid(schedule, steps)
-    rest = tail(grid, strength)
+    rest, inside = _begin(z, noise, sampler, schedule, steps, strength)
     if len(rest) == 1:
         return z
-    inside = sampler.start(noise, schedule, grid[0]) if len(rest) == len(grid) else add_noise(z, noise, rest[0])
     start = mask * inside + (1 - mask) * add_noise(z, noise, rest[0])
     painted = sampler.run(known_outside(denoise, z, mask), start, rest, draw or (lambda: torch.randn_like(z)))
     return mask * painted + (1 - mask) * z
@@ -251,7 +250,6 @@ def edit_image(images: Image.Image | Sequence[Image.Image], prompt: str, compone
     chosen = pick_sampler(sampler)
     if not isinstance(chosen, Sampler):
         raise ValueError(f"edits are made with one of our samplers, by name: {', '.join(TAUGHT)}")
-    _plain(chosen)
     curve = schedule or NoiseSchedule.from_config(components.scheduler.config)
     generator = torch.Generator().manual_seed(seed)
     z = encode(batch, components.vae, generator)                                            # (B, C, h, w)
@@ -263,22 +261,16 @@ def edit_image(images: Image.Image | Sequence[Image.Image], prompt: str, compone
     if guidance_scale != 1:
         negative = encode_prompts([negative_prompt] * len(z), components.tokenizer, components.text_encoder)
         context = torch.cat([negative, context])                                            # (2B, L, D)
-    network = as_eps(guided_network(components.unet, context, guidance_scale), curve.prediction_type)
     draw = lambda: torch.randn(z.shape, generator=generator)                                # noqa: E731
-    grid = tail(chosen.grid(curve, num_steps), strength)
-    with tqdm(total=len(grid) - 1, disable=not progress) as bar:
-        seen: set[Any] = set()
-
-        def counted(x: Tensor, level: Level) -> Tensor:
-            if level.t not in seen and len(seen) < bar.total:
-                bar.update(1)
-            seen.add(level.t)
-            return network(x, level)
-
+    with tqdm(total=len(tail(chosen.grid(curve, num_steps), strength)) - 1, disable=not progress) as bar:
+        network = watched_network(guided_network(components.unet, context, guidance_scale), bar)
+        denoise = as_eps(network, curve.prediction_type)
         if mask is None:
-            painted = img2img(counted, z, noise, chosen, curve, num_steps, strength, draw)
+            painted = img2img(denoise, z, noise, chosen, curve, num_steps, strength, draw)
         else:
-            painted = inpaint(counted, z, noise, latent_mask(mask, (z.shape[2], z.shape[3])), chosen, curve, num_steps, strength, draw)
+            cells = latent_mask(mask, (z.shape[2], z.shape[3]))
+            painted = inpaint(denoise, z, noise, cells, chosen, curve, num_steps, strength, draw)
+        bar.update(bar.total - bar.n)
     pictures = decode(painted, components.vae)
     if mask is None or not paste:
         return pictures

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from course.flow import shifted
 from course.schedule import CLEAN, Level, NoiseSchedule
 
 Floats = NDArray[np.float64]
@@ -54,11 +55,6 @@ ALIGN_YOUR_STEPS = {
     "sd1": (999, 850, 736, 645, 545, 455, 343, 233, 124, 24),
     "sdxl": (999, 845, 730, 587, 443, 310, 193, 116, 53, 13),
 }
-
-
-def shifted(sigma: Any, shift: float) -> Any:
-    """shift sigma / (1 + (shift - 1) sigma): the ratio sigma / (1 - sigma) of a flow times `shift` (Esser et al. 2024)."""
-    return shift * sigma / (1 + (shift - 1) * sigma)
 
 
 # ------------------------------------------------------------------------------------------------ levels

@@ -26,7 +26,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from course.components import Components, check_fit, load_components, prompt_length, setting, vae_factor
-from course.guidance import classifier_free
+from course.guidance import Pair, classifier_free
 from course.pictures import captioned, enlarged, image_grid
 from course.prediction import TO_EPS, Denoise, as_eps, x0_from_eps
 from course.samplers import SAMPLERS, TAUGHT, Sampler
@@ -126,7 +126,7 @@ def render_image(
     try:
         with tqdm(total=steps, disable=not progress) as bar:
             network = guided_network(unet, context, guidance_scale, guidance_rescale)
-            network = _watched(network, bar, callback, trace, prediction_type)
+            network = watched_network(network, bar, callback, trace, prediction_type)
             if ours:
                 x0 = sampler.sample(as_eps(network, prediction_type), noise, curve, steps, generator, **options)
             else:
@@ -173,12 +173,9 @@ def spelled_out(prompt: str, tokenizer: Any) -> str:
     return prompt
 
 
-def guided_network(unet: Any, context: Tensor, guidance_scale: float, guidance_rescale: float = 0.0) -> Denoise:
-    """The U-Net with its prompt and guidance as network(x, level) -> what the U-Net predicts, shaped like x.
-
-    context is (B, L, D) without guidance; with it (2B, L, D), the negative prompts first, and one call on a doubled batch
-    answers for both.
-    """
+def prompted_network(unet: Any, context: Tensor) -> Denoise:
+    """The U-Net with its prompts as network(x, level) -> what it predicts. context (n B, L, D) asks about x (B, C, h, w) n times in
+    one call, and n B answers come back. Raises FloatingPointError when they are not finite."""
     device, dtype = _home(unet)
     context = context.to(device, dtype)
 
@@ -193,28 +190,51 @@ def guided_network(unet: Any, context: Tensor, guidance_scale: float, guidance_r
             raise FloatingPointError(f"the U-Net answered NaN or infinity at t = {float(level.t):g}.{cause}")
         return output
 
-    if guidance_scale == 1:
-        return predict
+    return predict
+
+
+def prediction_pair(unet: Any, context: Tensor) -> Pair:
+    """pair(x, level) -> (for the negative prompts, for the prompts): context (2B, L, D) has the negative ones first, and one call on a
+    doubled batch answers for both."""
+    network = prompted_network(unet, context)
 
     def pair(x: Tensor, level: Level) -> tuple[Tensor, Tensor]:
-        negative, positive = predict(x, level).chunk(2)
+        negative, positive = network(x, level).chunk(2)
         return negative, positive
 
-    return classifier_free(pair, guidance_scale, guidance_rescale)
+    return pair
 
 
-def decode(latents: Tensor, vae: Any) -> list[Image.Image]:
-    """Latents (B, C, h, w) -> B pictures. The VAE was trained on latents of its own size; the U-Net on latents times
-    scaling_factor, so that their variance is about 1 (Rombach et al. 2022, appendix G)."""
+def guided_network(unet: Any, context: Tensor, guidance_scale: float, guidance_rescale: float = 0.0) -> Denoise:
+    """The U-Net with its prompt and guidance as network(x, level) -> what the U-Net predicts, shaped like x.
+
+    context is (B, L, D) without guidance; with it (2B, L, D), as `prediction_pair` takes it.
+    """
+    if guidance_scale == 1:
+        return prompted_network(unet, context)
+    return classifier_free(prediction_pair(unet, context), guidance_scale, guidance_rescale)
+
+
+def decode_pixels(latents: Tensor, vae: Any) -> Tensor:
+    """Latents (B, C, h, w) -> pictures (B, 3, H, W), in [-1, 1] but for what the decoder overshoots. The VAE was trained on latents of
+    its own size; the U-Net on latents times scaling_factor, so that their variance is about 1 (Rombach et al. 2022, appendix G).
+
+    Raises FloatingPointError when the VAE answers NaN or infinity.
+    """
     device, dtype = _home(vae)
     z = latents.to(device, dtype) / setting(vae, "scaling_factor", 1.0)
-    picture = _tensor(vae.decode(z))                                                      # (B, 3, H, W), in [-1, 1]
+    picture = _tensor(vae.decode(z))                                                      # (B, 3, H, W)
     if not picture.isfinite().all():
         cause = ("it runs in float16, which is the usual cause: give it float32 with vae.to(torch.float32), or load the "
                  "components with dtype=torch.float32" if dtype == torch.float16
                  else "its weights may be damaged, or belong to another model")
         raise FloatingPointError(f"the VAE decoded the latent to NaN or infinity; {cause}")
-    picture = (picture / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).float().cpu()           # (B, H, W, 3), in [0, 1]
+    return picture
+
+
+def decode(latents: Tensor, vae: Any) -> list[Image.Image]:
+    """Latents (B, C, h, w) -> B pictures: `decode_pixels`, rounded to 8 bits."""
+    picture = (decode_pixels(latents, vae) / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).float().cpu()    # (B, H, W, 3), in [0, 1]
     return [Image.fromarray(pixels) for pixels in (picture * 255).round().to(torch.uint8).numpy()]
 
 
@@ -244,8 +264,8 @@ def _sample_by_diffusers(network: Denoise, levels: Callable[[float], Level], noi
 # ------------------------------------------------------------------------------------------------ watching
 
 
-def _watched(network: Denoise, bar: Any, callback: Callable[[int, float, Tensor], Any] | None,
-             trace: list[Snapshot] | None, prediction_type: str) -> Denoise:
+def watched_network(network: Denoise, bar: Any, callback: Callable[[int, float, Tensor], Any] | None = None,
+                    trace: list[Snapshot] | None = None, prediction_type: str = "epsilon") -> Denoise:
     """The same network, with everyone told who wants to know. The bar moves when a time is met for the first time: a step of
     Heun's costs two calls, but is one step."""
     calls = 0

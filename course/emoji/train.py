@@ -24,7 +24,7 @@ from diffusers import (
 )
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 from transformers import BertConfig, BertModel, BertTokenizer, CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
@@ -222,6 +222,20 @@ def sample(prompts: list[str], vae, unet, tokenizer, text_encoder, *, guidance: 
     return torch.cat(pictures).float().cpu()
 
 
+def loss_by_words(network: nn.Module, draw: Callable[[Random], tuple[Tensor, list[str]]], schedule: NoiseSchedule | FlowSchedule,
+                  text_encoder: CLIPTextModel, tokenizer: CLIPTokenizer, name: str) -> Callable[[int, Random], Tensor]:
+    """loss(step, rng) of a network that is told the captions by a text encoder which stays as it is; `name` is one of PER_X0."""
+    def loss(step: int, rng: Random) -> Tensor:
+        z, texts = draw(rng)
+        level = schedule.gather(spread_times(len(schedule)), z.ndim)
+        noise = torch.randn(BATCH, 4, 8, 8, device=z.device)
+        with torch.no_grad():
+            words = text_encoder(token_ids(tokenizer, texts).to(text_encoder.device))[0]    # (B, LENGTH, TEXT_WIDTH)
+        return denoising_loss(lambda x, level: network(x, level.t, words).sample, z, noise, level, schedule.prediction_type, name)
+
+    return loss
+
+
 def train_flow(out: Path, vae: AutoencoderKL, unet: UNet2DConditionModel, text_encoder: CLIPTextModel, tokenizer: CLIPTokenizer,
                cached: int = 24_000, **budget) -> dict:
     """A U-Net that answers the velocity eps - x_0 of a flow, from the weights of the one that answers eps, with its text encoder
@@ -231,13 +245,7 @@ def train_flow(out: Path, vae: AutoencoderKL, unet: UNet2DConditionModel, text_e
     torch.manual_seed(seed)
     unet.requires_grad_(True)
 
-    def loss(step: int, rng: Random) -> Tensor:
-        z, texts = draw(rng)
-        level = flow.gather(spread_times(len(flow)), z.ndim)
-        noise = torch.randn(BATCH, 4, 8, 8, device=z.device)
-        with torch.no_grad():
-            words = text_encoder(token_ids(tokenizer, texts).to(text_encoder.device))[0]    # (B, LENGTH, TEXT_WIDTH)
-        return denoising_loss(lambda x, level: unet(x, level.t, words).sample, z, noise, level, "flow_prediction", "flow_prediction")
+    loss = loss_by_words(unet, draw, flow, text_encoder, tokenizer, "flow_prediction")
 
     def show(file: Path) -> None:
         pictures = sample(SHOWN * 4, vae, unet, tokenizer, text_encoder, steps=20, seed=1, flow=True)
@@ -258,13 +266,7 @@ def train_dit(out: Path, vae: AutoencoderKL, text_encoder: CLIPTextModel, tokeni
     torch.manual_seed(seed)
     network = as_part(new_dit())
 
-    def loss(step: int, rng: Random) -> Tensor:
-        z, texts = draw(rng)
-        level = schedule.gather(spread_times(len(schedule)), z.ndim)
-        noise = torch.randn(BATCH, 4, 8, 8, device=z.device)
-        with torch.no_grad():
-            words = text_encoder(token_ids(tokenizer, texts).to(text_encoder.device))[0]    # (B, LENGTH, TEXT_WIDTH)
-        return denoising_loss(lambda x, level: network(x, level.t, words).sample, z, noise, level, "epsilon", "min_snr")
+    loss = loss_by_words(network, draw, schedule, text_encoder, tokenizer, "min_snr")
 
     def show(file: Path) -> None:
         save_grid(sample(SHOWN * 4, vae, network, tokenizer, text_encoder, steps=20, seed=1), file, len(SHOWN))

@@ -26,13 +26,13 @@ from course.emoji.data import CELL, OBJECTS, SIZE, Scene, caption, draw_batch, p
 from course.emoji.evaluate import features
 from course.emoji.probe import load_probe, verdicts
 from course.flow import FlowSchedule, euler, heun
-from course.guidance import Scale, auto_guided, classifier_free, interval, perturbed, plus_plus, projected
+from course.guidance import Pair, Scale, auto_guided, classifier_free, interval, perturbed, plus_plus, projected
 from course.lab.metrics import diversity, mean_interval, wilson
 from course.pictures import write_whole
 from course.prediction import Denoise
 from course.samplers import SAMPLERS
 from course.schedule import Level, NoiseSchedule
-from course.stable_diffusion import encode_prompts
+from course.stable_diffusion import decode_pixels, encode_prompts, prediction_pair, prompted_network
 
 STEPS = 25
 SCALE = 3.0                     # guidance of all edits
@@ -40,27 +40,20 @@ BATCH = 20
 SAMPLER = SAMPLERS["ddim"]
 
 
-def predictions(parts: Components, prompts: Sequence[str]) -> Callable[[Tensor, Level], tuple[Tensor, Tensor]]:
+def predictions(parts: Components, prompts: Sequence[str]) -> Pair:
     """pair(x, level) -> what the U-Net says without and with the prompts, in one call."""
     empty = encode_prompts([""] * len(prompts), parts.tokenizer, parts.text_encoder)
-    context = torch.cat([empty, encode_prompts(prompts, parts.tokenizer, parts.text_encoder)])              # (2B, L, D)
-
-    def pair(x: Tensor, level: Level) -> tuple[Tensor, Tensor]:
-        negative, positive = parts.unet(torch.cat([x, x]), level.t, encoder_hidden_states=context)[0].chunk(2)
-        return negative, positive
-
-    return pair
+    return prediction_pair(parts.unet, torch.cat([empty, encode_prompts(prompts, parts.tokenizer, parts.text_encoder)]))
 
 
 def alone(parts: Components, prompts: Sequence[str]) -> Denoise:
     """The prediction with the prompts, without guidance."""
-    context = encode_prompts(prompts, parts.tokenizer, parts.text_encoder)
-    return lambda x, level: parts.unet(x, level.t, encoder_hidden_states=context)[0]
+    return prompted_network(parts.unet, encode_prompts(prompts, parts.tokenizer, parts.text_encoder))
 
 
 def painted(z: Tensor, parts: Components) -> Tensor:
     """Latents -> pictures (B, 3, H, W) in [-1, 1]."""
-    return parts.vae.decode(z / parts.vae.config.scaling_factor)[0].clamp(-1, 1)
+    return decode_pixels(z, parts.vae).clamp(-1, 1)
 
 
 # ------------------------------------------------------------------------------------------------ edits
@@ -219,7 +212,7 @@ def _attention(scale: float) -> Callable[..., Denoise]:
 
 
 KINDS: dict[str, dict[str, Callable[..., Denoise]]] = {
-    "none": {"1": _scaled(lambda grid: 1.0)},
+    "none": {"1": lambda parts, prompts, grid: alone(parts, prompts)},
     "classifier-free": {f"{g:g}": _scaled(lambda grid, g=g: g) for g in (2.0, 3.0, 7.5, 15.0)},
     "limited interval": {f"{g:g}": _scaled(lambda grid, g=g: interval(g, 0.5, 5.0)) for g in (3.0, 7.5, 15.0)},
     "CFG++": {f"{s:g}": _scaled(lambda grid, s=s: plus_plus(s, grid)) for s in (0.2, 0.5, 1.0)},
@@ -227,6 +220,31 @@ KINDS: dict[str, dict[str, Callable[..., Denoise]]] = {
     "rescaled by 0.7": {f"{g:g}": _scaled(lambda grid, g=g: g, guidance_rescale=0.7) for g in (7.5, 15.0)},
     "perturbed attention": {f"{s:g}": _attention(s) for s in (1.0, 3.0)},
 }
+
+
+def crowd(prompts: int, seeds: int) -> list[Scene]:
+    """The scenes of both experiments: `prompts` of them, each as often as there are seeds."""
+    rng = Random("guidance")
+    return [scene for i in range(prompts) for scene in [random_scene(rng, objects=1 + i % 2)] * seeds]
+
+
+def drawn_by(sample: Callable[[Tensor, list[str]], Tensor], scenes: Sequence[Scene], parts: Components, name: str,
+             progress: bool) -> Tensor:
+    """Pictures (N, 3, H, W) of the scenes, from the same noise in every experiment: sample(noise, captions) -> latents."""
+    noise, pictures = torch.randn((len(scenes), 4, 8, 8), generator=torch.Generator().manual_seed(0)), []
+    for start in tqdm(range(0, len(scenes), BATCH), desc=name, disable=not progress):
+        chunk = slice(start, start + BATCH)
+        pictures.append(painted(sample(noise[chunk], [caption(scene) for scene in scenes[chunk]]), parts))
+    return torch.cat(pictures)
+
+
+def judged(probe: Any, y: Tensor, scenes: Sequence[Scene], seeds: int) -> dict[str, float]:
+    """The share of pictures with everything right, with its Wilson interval, and the variety among the pictures of one caption."""
+    hits = verdicts(probe, y, scenes)["everything"]
+    found = wilson(int(hits.sum()), len(hits))
+    variety = diversity(features(probe, y), np.repeat(np.arange(len(scenes) // seeds), seeds))
+    return {"right": round(found.value, 4), "right_low": round(found.low, 4), "right_high": round(found.high, 4),
+            "variety": round(variety, 2)}
 
 
 @torch.inference_mode()
@@ -239,23 +257,18 @@ def guidance(prompts: int = 24, seeds: int = 4, kinds: Sequence[str] | None = No
     burnt       share of pixels within 2% of black or white, against the same share in drawn scenes of the same captions
     """
     parts, probe = load_components("emoji", device="cpu", nets="course"), load_probe()
-    curve, rng = NoiseSchedule.from_config(parts.scheduler.config), Random("guidance")
-    scenes = [scene for i in range(prompts) for scene in [random_scene(rng, objects=1 + i % 2)] * seeds]
-    noise = torch.randn((len(scenes), 4, 8, 8), generator=torch.Generator().manual_seed(0))
+    curve = NoiseSchedule.from_config(parts.scheduler.config)
+    scenes = crowd(prompts, seeds)
     drawn = _burnt(torch.from_numpy(draw_batch(scenes)))
     for kind in kinds or KINDS:
         for scale, build in KINDS[kind].items():
-            grid, pictures = SAMPLER.grid(curve, 2 * STEPS if kind == "none" else STEPS), []
-            for start in tqdm(range(0, len(scenes), BATCH), desc=f"{kind} {scale}", disable=not progress):
-                chunk = slice(start, start + BATCH)
-                denoise = build(parts, [caption(scene) for scene in scenes[chunk]], grid)
-                pictures.append(painted(SAMPLER.run(denoise, noise[chunk], grid, lambda: noise), parts))
-            y = torch.cat(pictures)
-            hits = verdicts(probe, y, scenes)["everything"]
-            found = wilson(int(hits.sum()), len(hits))
-            variety = diversity(features(probe, y), np.repeat(np.arange(prompts), seeds))
-            yield {"kind": kind, "scale": scale, "right": round(found.value, 4), "right_low": round(found.low, 4),
-                   "right_high": round(found.high, 4), "variety": round(variety, 2), "burnt": round(_burnt(y) - drawn, 4),
+            grid = SAMPLER.grid(curve, 2 * STEPS if kind == "none" else STEPS)
+
+            def sample(noise: Tensor, texts: list[str], build: Callable[..., Denoise] = build, grid: Sequence[Level] = grid) -> Tensor:
+                return SAMPLER.run(build(parts, texts, grid), noise, grid, lambda: noise)
+
+            y = drawn_by(sample, scenes, parts, f"{kind} {scale}", progress)
+            yield {"kind": kind, "scale": scale, **judged(probe, y, scenes, seeds), "burnt": round(_burnt(y) - drawn, 4),
                    "prompts": prompts, "pictures": len(scenes)}
 
 
@@ -271,10 +284,8 @@ def flows(prompts: int = 24, seeds: int = 4, progress: bool = True) -> Iterator[
     from course.emoji import folder
 
     parts, probe = load_components("emoji", device="cpu"), load_probe()
-    curve, rng, flow = NoiseSchedule.from_config(parts.scheduler.config), Random("guidance"), FlowSchedule()
+    curve, flow, scenes = NoiseSchedule.from_config(parts.scheduler.config), FlowSchedule(), crowd(prompts, seeds)
     straight = parts._replace(unet=UNet2DConditionModel.from_pretrained(folder() / "unet_flow").float().eval())
-    scenes = [scene for i in range(prompts) for scene in [random_scene(rng, objects=1 + i % 2)] * seeds]
-    noise = torch.randn((len(scenes), 4, 8, 8), generator=torch.Generator().manual_seed(0))
 
     def by(sampler: str) -> Callable[[Tensor, list[str], int], Tensor]:
         return lambda z, texts, calls: SAMPLERS[sampler].sample(classifier_free(predictions(parts, texts), SCALE), z, curve, calls)
@@ -286,16 +297,9 @@ def flows(prompts: int = 24, seeds: int = 4, progress: bool = True) -> Iterator[
             ("flow", "euler"): along(euler, 1), ("flow", "heun"): along(heun, 2)}
     for (model, sampler), sample in ways.items():
         for calls in (4, 8, 16, 32):
-            pictures = []
-            for start in tqdm(range(0, len(scenes), BATCH), desc=f"{model} {sampler} {calls}", disable=not progress):
-                chunk = slice(start, start + BATCH)
-                pictures.append(painted(sample(noise[chunk], [caption(scene) for scene in scenes[chunk]], calls), parts))
-            y = torch.cat(pictures)
-            hits = verdicts(probe, y, scenes)["everything"]
-            found = wilson(int(hits.sum()), len(hits))
-            variety = diversity(features(probe, y), np.repeat(np.arange(prompts), seeds))
-            yield {"model": model, "sampler": sampler, "calls": calls, "right": round(found.value, 4), "right_low": round(found.low, 4),
-                   "right_high": round(found.high, 4), "variety": round(variety, 2), "prompts": prompts, "pictures": len(scenes)}
+            y = drawn_by(partial(sample, calls=calls), scenes, parts, f"{model} {sampler} {calls}", progress)
+            yield {"model": model, "sampler": sampler, "calls": calls, **judged(probe, y, scenes, seeds), "prompts": prompts,
+                   "pictures": len(scenes)}
 
 
 def _burnt(x: Tensor) -> float:
