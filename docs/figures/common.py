@@ -25,6 +25,7 @@ from course.grading.manifest import load_tasks
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.gridspec import GridSpec
+from PIL import Image
 
 # Mid-contrast colours: at least 3:1 against white and against the dark scheme's slate (WCAG 1.4.11, graphical objects).
 BLUE, ORANGE, GREEN, PURPLE, RED, GREY = "#3b82c4", "#d9730d", "#2f9e58", "#9a62c9", "#dc4a4a", "#808894"
@@ -185,19 +186,29 @@ def _stack(drawn: plt.Figure, width: float = 4.7) -> None:
 
 
 def picture(image, name: str, alt: str, caption: str = "", width: int | None = None, least: int | None = None) -> str:
-    """A PIL image as a `<figure>` with the PNG inside the page. `width` in CSS pixels; the image's own if None.
+    """A PIL image as a `<figure>` with the picture inside the page. `width` in CSS pixels; the image's own if None.
 
     With `least`, for pictures with words in them, it scrolls in a box of its own rather than become narrower than that.
     """
-    buffer = io.BytesIO()
-    image.save(buffer, format="PNG", optimize=True)
-    data = base64.b64encode(buffer.getvalue()).decode()
     below = f"<figcaption>{caption}</figcaption>" if caption else ""
     style = f' style="min-width:{least}px"' if least else ""
     return (
         f'<figure class="computed" id="fig-{name}"><div class="drawing"><img{style} alt="{html.escape(alt, quote=True)}" '
-        f'width="{width or image.width}" src="data:image/png;base64,{data}"></div>{below}</figure>\n'
+        f'width="{width or image.width}" src="{data_address(image)}"></div>{below}</figure>\n'
     )
+
+
+def data_address(image: Image.Image) -> str:
+    """A picture as a data address: WebP without loss, the very pixels in some three quarters of a PNG's bytes."""
+    buffer = io.BytesIO()
+    image.save(buffer, format="WEBP", lossless=True, quality=100, method=6, exact=True)
+    return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def pictured(html: str) -> Image.Image | None:
+    """The first picture that lies in a page's HTML as a data address; None if there is none."""
+    found = re.search(r"data:image/webp;base64,([A-Za-z0-9+/=]+)", html)
+    return Image.open(io.BytesIO(base64.b64decode(found[1]))) if found else None
 
 
 def exercises(*files: str) -> str:

@@ -1,10 +1,10 @@
 """A figure that moves (docs/javascripts/figures.js) with the still one that stands in for it on paper and without scripts."""
 
-import base64
 import html
-import io
 
 from course.emoji.data import Scene, render
+
+from .common import data_address
 
 
 def moving(name: str, still: str = "", **data: str) -> str:
@@ -15,6 +15,4 @@ def moving(name: str, still: str = "", **data: str) -> str:
 
 def scene(of: Scene) -> str:
     """A scene of the emoji world as a data address."""
-    buffer = io.BytesIO()
-    render(of).save(buffer, format="PNG", optimize=True)
-    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return data_address(render(of))

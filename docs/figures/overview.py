@@ -1,6 +1,5 @@
 """The overview of the chapters: one picture, one sentence, minutes and prerequisites each, from the head of each chapter's file."""
 
-import base64
 import importlib
 import io
 import re
@@ -12,7 +11,7 @@ from PIL import Image
 
 from course.grading.manifest import load_tasks
 
-from .common import GREY, ROOT, picture
+from .common import GREY, ROOT, data_address, picture, pictured
 
 WORDS_A_MINUTE, FORMULAS_A_MINUTE = 180, 2
 FIELDS = {"description": "one sentence", "needs": "what to read before, such as: 3, 4",
@@ -35,18 +34,16 @@ def minutes(text: str) -> int:
 
 
 def thumbnail(drawn: str, width: int = 360) -> str:
-    """The first picture of a figure's HTML as a small PNG, as a data address. Ink becomes a grey that is seen by day and night."""
-    if found := re.search(r"data:image/png;base64,([A-Za-z0-9+/=]+)", drawn):
-        image = Image.open(io.BytesIO(base64.b64decode(found[1]))).convert("RGBA")
+    """The first picture of a figure's HTML, small, as a data address. Ink becomes a grey that is seen by day and night."""
+    if found := pictured(drawn):
+        image = found.convert("RGBA")
         image = image.resize((width, round(image.height * width / image.width)), Image.Resampling.LANCZOS)
     else:
         svg = re.search(r"<svg.*?</svg>", drawn, re.S)[0].replace("currentColor", GREY)
         svg = re.sub(r'style="[^"]*" (viewBox="0 0 ([\d.]+) ([\d.]+)")', r'width="\2" height="\3" \1', svg, count=1)
         image = Image.open(io.BytesIO(cairosvg.svg2png(bytestring=svg.encode(), output_width=width)))
-    buffer = io.BytesIO()
-    image.quantize(64).save(buffer, format="PNG", optimize=True)
-    data = base64.b64encode(buffer.getvalue()).decode()
-    return f'<img alt="" loading="lazy" width="{image.width}" height="{image.height}" src="data:image/png;base64,{data}">'
+    small = image.quantize(64).convert("RGBA")
+    return f'<img alt="" loading="lazy" width="{small.width}" height="{small.height}" src="{data_address(small)}">'
 
 
 def painted() -> str:
