@@ -104,7 +104,7 @@ def img2img(denoise: Denoise, z: Tensor, noise: Tensor, sampler: Sampler, schedu
 
 
 def invert(denoise: Denoise, z: Tensor, grid: Sequence[Level], corrections: int = 0) -> Tensor:
-    """Walk the ODE upwards: the noise from which DDIM on this grid would paint z (Song et al. 2021a, section 4.3).
+    """Walk the ODE upwards: the noise from which DDIM on this grid would paint z (Song et al. 2021a).
 
     Upwards, a step needs eps at a point it has not reached, and takes it where it stands; coming down, eps is asked for at the
     upper end. The two differ by the change of eps within a step: small at guidance 1, ruinous at 7.5. `corrections` asks again
@@ -152,7 +152,7 @@ def inpaint(denoise: Denoise, z: Tensor, noise: Tensor, mask: Tensor, sampler: S
 
 def repaint(denoise: Denoise, z: Tensor, mask: Tensor, x: Tensor, grid: Sequence[Level], draw: Draw, resamplings: int = 5) -> Tensor:
     """Inpainting with second thoughts: each step is taken `resamplings` times, with fresh noise put back in between, so that the
-    inside can agree with an outside that was chosen without it (Lugmayr et al. 2022, algorithm 1, with jumps of one step).
+    inside can agree with an outside that was chosen without it (Lugmayr et al. 2022, with jumps of one step).
 
     x (B, C, h, w) noise at grid[0]; costs resamplings calls a step. Raises ValueError below 1.
     """

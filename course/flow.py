@@ -45,7 +45,7 @@ def data_time(t: Any) -> Any:
 
 
 def shifted(t: Any, shift: float) -> Any:
-    """t -> shift t / (1 + (shift - 1) t): multiplies the ratio t / (1 - t) by `shift` (Esser et al. 2024, section 5.3.2).
+    """t -> shift t / (1 + (shift - 1) t): multiplies the ratio t / (1 - t) by `shift` (Esser et al. 2024).
 
     A picture n times as large has n^2 times the pixels, and averages over n x n of them undo 1/n of the noise's deviation:
     to look as noisy it needs a ratio n times as large. t in [0, 1], shift > 0.

@@ -159,7 +159,7 @@ def perturbed(network: Denoise, unet: Any) -> Denoise:
 
 
 def classifier_guided(denoise: Denoise, log_prob: Callable[[Tensor], Tensor], guidance_scale: float) -> Denoise:
-    """eps - guidance_scale sigma grad_x log p(y | x_0(x))   (Dhariwal and Nichol 2021, algorithm 2, with a classifier of clean
+    """eps - guidance_scale sigma grad_x log p(y | x_0(x))   (Dhariwal and Nichol 2021, with a classifier of clean
     pictures shown the guessed x_0 instead of one trained on noisy pictures).
 
     log_prob(x_0) -> (B,): the classifier's log-probability of what is wanted, differentiable. By Bayes' rule the score of

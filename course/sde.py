@@ -79,7 +79,7 @@ def langevin(denoise: Denoise, x: Tensor, level: Level, draw: Draw, steps: int, 
 def predictor_corrector(denoise: Denoise, x: Tensor, grid: Sequence[Level], draw: Draw, strength: float = 1.0,
                         corrections: int = 1, size: float = 0.1) -> Tensor:
     """After each step of `euler_maruyama`, `corrections` steps of `langevin` at the level that was reached
-    (Song et al. 2021, section 4.2). Costs 1 + corrections calls a step."""
+    (Song et al. 2021). Costs 1 + corrections calls a step."""
     for now, next in pairwise(grid):
         x = euler_maruyama(denoise, x, (now, next), draw, strength)
         x = langevin(denoise, x, next, draw, corrections, size)
@@ -127,7 +127,7 @@ def log_likelihood(denoise: Denoise, x: Tensor, schedule_end: Level, prior: Call
 
         log p(x) = log p_end(x_end) + D log alpha_end + integral over r of div eps dr
 
-    (the instantaneous change of variables of Chen et al. 2018; Song et al. 2021, appendix D.2).
+    (the instantaneous change of variables of Chen et al. 2018; Song et al. 2021).
 
     schedule_end   the noisy end; prior(x_end) -> its log density (B,): a standard normal's, or the truth's where it is known
     steps          of the classical fourth-order Runge-Kutta method, evenly in log(r + start)

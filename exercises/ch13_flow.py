@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def flow_pair(x0: Tensor, noise: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-    """What training shows the network, and what it should answer (Liu, Gong and Liu 2023, section 2).
+    """What training shows the network, and what it should answer (Liu, Gong and Liu 2023).
 
     x0, noise: (B, C, H, W). t: (B,), one time for each picture, in [0, 1], both ends included.
     Returns (x_t, target), each like x0.
