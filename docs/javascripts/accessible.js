@@ -13,11 +13,13 @@
       nav.setAttribute("aria-label", `${name || "Pages"}, part ${i + 1}`);
       nav.removeAttribute("aria-labelledby");
     });
-    const times = new Map();                                       // two headings of one name in a table of contents
+    const taken = new Set();                                       // two headings of one name in a table of contents; case is not heard
     document.querySelectorAll("nav.md-nav[aria-label]").forEach((nav) => {
       const name = nav.getAttribute("aria-label");
-      times.set(name, (times.get(name) ?? 0) + 1);
-      if (times.get(name) > 1) nav.setAttribute("aria-label", `${name}, part ${times.get(name)}`);
+      let unique = name;
+      for (let n = 2; taken.has(unique.toLowerCase()); n++) unique = `${name}, part ${n}`;
+      taken.add(unique.toLowerCase());
+      nav.setAttribute("aria-label", unique);
     });
     document.querySelectorAll(".arithmatex, .fig-drawing, .eq-shown, .formula-later, .katex-display, .drawing, .md-typeset__scrollwrap, .md-typeset pre > code, .md-typeset pre").forEach((box) => {
       const wide = box.scrollWidth > box.clientWidth + 1 && /auto|scroll/.test(getComputedStyle(box).overflowX);
