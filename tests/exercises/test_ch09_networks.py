@@ -156,45 +156,46 @@ def test_token_ids(student):
 # ------------------------------------------------------------------------------------------------ attention
 
 
-def heads_of(y, heads, mixed_up=False):
-    if mixed_up:                               # head h takes every heads-th channel
-        return y.unflatten(-1, (-1, heads)).permute(0, 3, 1, 2)
-    return y.unflatten(-1, (heads, -1)).transpose(1, 2)
+# (B, L, C) to (B, heads, L, C / heads): as it should be, and the two ways that have the right shape and the wrong channels.
+SPLITS = {
+    "": lambda y, heads: y.unflatten(-1, (heads, -1)).transpose(1, 2),
+    "every": lambda y, heads: y.unflatten(-1, (-1, heads)).permute(0, 3, 1, 2),
+    "straight": lambda y, heads: y.reshape(len(y), heads, y.shape[1], -1),
+}
 
 
-def attended(x, context, w, names, heads, *, mask=None, scale=None, mixed_up=False, axis=-1, bias=True, out=True, out_bias=True,
-             swap="", unmerged=False):
+def attended(x, context, w, names, heads, *, mask=None, scale=None, split="", merge="", axis=-1, bias=True, out=True, out_bias=True, swap=""):
     def linear(name, y, on=True):
         return F.linear(y, w[name + ".weight"], w.get(name + ".bias") if on else None)
 
     q, k, v, o = names
     q, k, v = linear(q, x, bias), linear(k, context, bias), linear(v, context, bias)
     q, k, v = {"": (q, k, v), "qk": (k, q, v), "kv": (q, v, k), "vk": (q, k, k)}[swap]
-    q, k, v = (heads_of(y, heads, mixed_up) for y in (q, k, v))
+    q, k, v = (SPLITS[split](y, heads) for y in (q, k, v))
     scores = q @ k.transpose(-1, -2) * (q.shape[-1] ** -0.5 if scale is None else scale)
     n, m = scores.shape[-2:]
     if mask is not None:
         scores = scores.masked_fill(mask(torch.ones(n, m, dtype=torch.bool)), -math.inf)
     shares = torch.nan_to_num(scores.softmax(axis))
     mixed = shares @ v
-    if mixed_up:
-        mixed = mixed.permute(0, 2, 3, 1).flatten(2)
-    elif unmerged:
-        mixed = mixed.reshape(len(x), n, -1)
-    else:
-        mixed = mixed.transpose(1, 2).flatten(2)
+    mixed = {"": lambda: mixed.transpose(1, 2).flatten(2), "every": lambda: mixed.permute(0, 2, 3, 1).flatten(2),
+             "straight": lambda: mixed.reshape(len(x), n, -1)}[merge]()
     return linear(o, mixed, out_bias) if out else mixed
 
 
 def attention_known(call, width, heads):
     return {
-        "the heads take every heads-th channel; a head owns channels that lie side by side": lambda: call(mixed_up=True),
+        "the heads take every heads-th channel; a head owns channels that lie side by side": lambda: call(split="every", merge="every"),
+        "the heads took every heads-th channel and gave them back side by side": lambda: call(split="every"),
+        "the channels were reshaped straight to (B, heads, L, C / heads): split the last axis, then swap two": lambda: call(split="straight"),
+        "the channels were reshaped straight to (B, heads, L, C / heads) and back: a head then sees a part of the tokens":
+            lambda: call(split="straight", merge="straight"),
         "the scores are not divided by the root of a head's width": lambda: call(scale=1.0),
         "the scores are divided by the root of C; it is the width of one head that counts": lambda: call(scale=width**-0.5),
         "the scores are divided by the width, not by its square root": lambda: call(scale=heads / width),
         "there is one head over all channels": lambda: call(one=True),
         "the softmax runs over those who ask; it should run over those who answer": lambda: call(axis=-2),
-        "the heads were put side by side without bringing them next to the channels first: reshape does not swap axes": lambda: call(unmerged=True),
+        "the heads were put side by side without bringing them next to the channels first: reshape does not swap axes": lambda: call(merge="straight"),
         "the last linear layer is missing": lambda: call(out=False),
         "the last layer's bias is missing": lambda: call(out_bias=False),
         "query and key are swapped": lambda: call(swap="qk"), "key and value are swapped": lambda: call(swap="kv"),
@@ -260,8 +261,8 @@ def expect_cross(student, x, context, w, heads, what, right=None):
 
 
 def mixed_sources(x, context, w, heads):
-    q, k = (heads_of(F.linear(y, w[n]), heads) for y, n in ((x, "to_q.weight"), (context, "to_k.weight")))
-    v = heads_of(F.linear(x, w["to_v.weight"]), heads)
+    q, k = (SPLITS[""](F.linear(y, w[n]), heads) for y, n in ((x, "to_q.weight"), (context, "to_k.weight")))
+    v = SPLITS[""](F.linear(x, w["to_v.weight"]), heads)
     mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
     return F.linear(mixed, w["to_out.0.weight"], w["to_out.0.bias"])
 
