@@ -103,7 +103,7 @@ def judge(docs: Path, cache: Path) -> Path:
     import sympy
 
     package = Path(__file__).parent
-    ours = [package / "__init__.py", *sorted(path for path in (package / "equations").iterdir()
+    ours = [package / "__init__.py", *sorted(path for path in (package / "equations").rglob("*")
                                              if path.suffix in {".py", ".lark", ".toml"} and path.stem not in {"pages", "cards"})]
     versions = " ".join(each.__version__ for each in (lark, mpmath, sympy))
     out = cache / f"judge-{_digest(versions.encode() + b''.join(path.read_bytes() for path in ours))}"

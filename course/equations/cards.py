@@ -11,7 +11,7 @@ import re
 import shlex
 from collections.abc import Iterator
 
-# Kinds of slips in the order in which they are offered, and the words of edits.py that belong to them.
+# Kinds of slips in the order in which they are offered, and the words of repairs.py that belong to them.
 SLIPS = {
     "relation": ("the relation changed",),
     "sign": ("a sign changed",),
@@ -39,9 +39,9 @@ SETTINGS = {
 
 def slips(latex: str) -> Iterator[tuple[str, str, list[str]]]:
     """(kind, what was changed, changed lines) of one relation, in the order of SLIPS; the lines are canonical LaTeX."""
-    from course.equations.edits import edits
-    from course.equations.reader import ReadError, read
-    from course.equations.tree import latex as written
+    from course.equations.reading.reader import ReadError, read
+    from course.equations.reading.tree import latex as written
+    from course.equations.repairs import edits
 
     try:
         chains = read(latex).chains

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from course.equations import evidence
 from course.equations.judge import CONDITION, judge, judge_derivation
-from course.equations.settings import BadSetting, Setting, load, settings
-from course.equations.words import MAX_LENGTH
+from course.equations.meaning.settings import BadSetting, Setting, load, settings
+from course.equations.reading.words import MAX_LENGTH
 
 EXIT = {"identity": 0, "bound": 0, "definition": 0, "refuted": 1, "undecided": 2, "outside": 2, "unreadable": 3}
 

@@ -13,26 +13,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from course.equations import symbols
-from course.equations.closed_forms import is_noise
-from course.equations.gaussian import CONSTANTS
-from course.equations.judging import (
-    ACCEPTED,
-    Claim,
-    Derivation,
-    Step,
-    Verdict,
-    _closed_form,
-    _is_condition,
-    _model,
-    _setting,
-    combine,
-    decide,
-)
-from course.equations.reader import ReadError, Reading, read
-from course.equations.settings import BadSetting, Setting, checked, settings
-from course.equations.symbols import Table
-from course.equations.tree import (
+from course.equations.meaning import symbols
+from course.equations.meaning.closed_forms import is_noise
+from course.equations.meaning.settings import BadSetting, Setting, checked, model, settings
+from course.equations.meaning.symbols import Table
+from course.equations.reading.reader import ReadError, Reading, read
+from course.equations.reading.tree import (
     KL,
     Add,
     Apply,
@@ -55,6 +41,19 @@ from course.equations.tree import (
     latex,
     outline,
     walk,
+)
+from course.equations.search.gaussian import CONSTANTS
+from course.equations.search.probability import (
+    ACCEPTED,
+    Claim,
+    Derivation,
+    Step,
+    Verdict,
+    _closed_form,
+    _is_condition,
+    _setting,
+    combine,
+    decide,
 )
 
 MAX_RELATIONS = 100  # of one input
@@ -79,7 +78,7 @@ class Examined:
 def judge(latex_text: str, setting: str | Setting = "vae", explain: bool = True) -> Verdict:
     """Is the statement true in every model of the setting?
 
-    latex_text: one statement (or several rows); setting: a name in course.equations.settings.settings, "gaussian", or a Setting;
+    latex_text: one statement (or several rows); setting: a name in course.equations.meaning.settings.settings, "gaussian", or a Setting;
     explain: whether repairs are sought for what is refuted. A chain of relations is as true as its weakest link.
     ValueError for an unknown setting, TypeError for a non-string; anything else that goes wrong inside is `undecided`.
     """
@@ -200,12 +199,12 @@ def _only_if(verdict: Verdict, condition: str) -> Verdict:
 
 def _known(name: Node, setting: Setting) -> bool:
     """Does the setting give this symbol a meaning, as a variable, an index or a named quantity?"""
-    from course.equations.ground import INDEX_NAMES
+    from course.equations.meaning.ground import INDEX_NAMES
 
     head = name.head if isinstance(name, Apply) else name
     if not isinstance(head, Sym):
         return True
-    bases = {s[0] for s in _model(setting, 2 if setting.indexed else 1).slots} | {s[0] for s in setting.alias_slots}
+    bases = {s[0] for s in model(setting, 2 if setting.indexed else 1).slots} | {s[0] for s in setting.alias_slots}
     if head.name in bases or (head.name in INDEX_NAMES and not head.sub):
         return True
     return any(k == head.name if not head.sub else k.startswith(f"{head.name}_") for k in setting.definitions)

@@ -183,7 +183,7 @@ def engine() -> str:
     from importlib.metadata import version
 
     digest = hashlib.sha256(f"{version('sympy')} {version('lark')} {sys.version_info[:2]}".encode())
-    for path in sorted(Path(__file__).parent.iterdir()):
+    for path in sorted(Path(__file__).parent.rglob("*")):
         if path.suffix in {".py", ".lark", ".toml"}:
             digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()[:16]

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
-from course.equations.tree import Add, Chain, Density, Expect, Func, Law, Mul, Node, Sym, children, latex, rebuild
+from course.equations.reading.tree import Add, Chain, Density, Expect, Func, Law, Mul, Node, Sym, children, latex, rebuild
 from course.grading.errors import CheckFailed
 from course.grading.forms import NoAnswer, empties, letter, parts, pattern, same, signed, term
 

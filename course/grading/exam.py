@@ -87,9 +87,9 @@ def lines(rng: random.Random, turn: int = 0) -> Question:
 def _slip(rng: random.Random, line: str, starts: Sequence[str]) -> tuple[str, dict[str, Any]] | None:
     """A single edit of the line that the judge refutes, with its counterexample; None if there is none of this class."""
     from course.equations import judge
-    from course.equations.edits import edits
-    from course.equations.reader import read_statement
-    from course.equations.tree import latex
+    from course.equations.reading.reader import read_statement
+    from course.equations.reading.tree import latex
+    from course.equations.repairs import edits
 
     found = [(what, new) for what, new in edits(read_statement(line)) if what.startswith(tuple(starts))]
     for what, new in rng.sample(found, len(found)):

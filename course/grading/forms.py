@@ -15,7 +15,7 @@ from functools import lru_cache
 from itertools import permutations
 from typing import Any
 
-from course.equations.tree import (
+from course.equations.reading.tree import (
     KL,
     Add,
     Apply,
@@ -213,7 +213,7 @@ def _plain(node: Node) -> Node:
     """The tree with what does not matter for comparing removed: the order of the variables of a density."""
     from dataclasses import replace
 
-    from course.equations.tree import rebuild
+    from course.equations.reading.tree import rebuild
 
     node = rebuild(node, _plain)
     if isinstance(node, Density):

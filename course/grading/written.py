@@ -106,7 +106,7 @@ def _no_content(chain: Any, read_as: str) -> None:
 
 def _no_answer(chain: Any, spec: Mapping[str, Any], setting: str) -> str | None:
     """What a true statement lacks to be the answer; None if it is one. Of several forms, what the nearest one says."""
-    from course.equations.tree import latex
+    from course.equations.reading.tree import latex
     from course.grading.forms import NoAnswer, misfit, sides, solved
 
     try:
@@ -152,7 +152,7 @@ def _chain(text: str) -> Any:
     """The one chain of relations of a statement, or None if there are none or several. A name that a chain of its own gives a meaning,
     as in `... = L + D, L = E`, is replaced by it."""
     from course.equations import ReadError, read
-    from course.equations.tree import Apply, Sym, rebuild
+    from course.equations.reading.tree import Apply, Sym, rebuild
 
     try:
         chains = [chain for chain in read(text).chains if chain.relations]
@@ -192,7 +192,7 @@ def _same(one: str, other: str, setting: str) -> bool:
 
 def _known(chain: Any, setting: str, known: Mapping[str, str], by_meaning: bool) -> str | None:
     """The first known mistake whose statement has the answer's relation and right side: as written, or also by meaning."""
-    from course.equations.tree import latex
+    from course.equations.reading.tree import latex
 
     for text, statement in known.items():
         wrong = _chain(statement)
@@ -206,7 +206,7 @@ def _known(chain: Any, setting: str, known: Mapping[str, str], by_meaning: bool)
 
 def _spelt(node: Any) -> str:
     """Canonical LaTeX, with the law of every expectation written as plain q."""
-    from course.equations.tree import latex
+    from course.equations.reading.tree import latex
 
     return re.sub(r"\\mathbb\{E\}_\{q(\([^\[]*?\))?\}\\left\[", lambda m: r"\mathbb{E}_{q}\left[", latex(node))
 

@@ -48,7 +48,7 @@ def test_the_judge_is_packed_whole_and_the_same_each_time(docs, tmp_path):
     first, again = (browser.judge(docs, tmp_path / name) for name in ("one", "two"))
     assert (first / "judge.zip").read_bytes() == (again / "judge.zip").read_bytes()
     names = set(zipfile.ZipFile(first / "judge.zip").namelist())
-    assert {"course/__init__.py", "course/equations/judge.py", "course/equations/grammar.lark", "lark/__init__.py"} <= names
+    assert {"course/__init__.py", "course/equations/judge.py", "course/equations/reading/grammar.lark", "lark/__init__.py"} <= names
     assert not any("pages.py" in name for name in names)
     listed = json.loads((first / "manifest.json").read_text())
     assert listed["judge.zip"]["bytes"] == (first / "judge.zip").stat().st_size

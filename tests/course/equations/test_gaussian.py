@@ -12,8 +12,9 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from course.equations import gaussian, tree
-from course.equations.reader import read_statement
+from course.equations.reading import tree
+from course.equations.reading.reader import read_statement
+from course.equations.search import gaussian
 
 T, D = 7, 3
 

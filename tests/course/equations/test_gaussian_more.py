@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from course.equations import gaussian, judge, judge_derivation
-from course.equations.algebra import Algebra, Beyond, Undefined
-from course.equations.reader import read_statement
-from course.equations.tree import latex
+from course.equations import judge, judge_derivation
+from course.equations.meaning.algebra import Algebra, Beyond, Undefined
+from course.equations.reading.reader import read_statement
+from course.equations.reading.tree import latex
+from course.equations.search import gaussian
 
 
 def kind(text):

@@ -10,8 +10,8 @@ import pytest
 from typer.testing import CliRunner
 
 from course.equations import Setting, judge, judge_derivation, settings
-from course.equations.judging import combine
-from course.equations.settings import Model
+from course.equations.meaning.settings import Model
+from course.equations.search.probability import combine
 
 # --------------------------------------------------------------------------------------------------------- settings
 

@@ -12,9 +12,10 @@ import pytest
 from test_gaussian import CASES as GAUSSIAN_CASES
 from test_statements import CASES
 
-from course.equations import evidence, judge, kernel, lower, read, settings
+from course.equations import evidence, judge, kernel, read, settings
 from course.equations.command import run as run_command
-from course.equations.judging import Claim, Verdict
+from course.equations.meaning import lower
+from course.equations.search.probability import Claim, Verdict
 
 KERNEL = Path(kernel.__file__)
 TRUE = [c for c in CASES if c.kind in ("identity", "bound")]

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from course.equations import judge_derivation, pages
-from course.equations.reader import ReadError, read
-from course.equations.tree import (
+from course.equations.reading.reader import ReadError, read
+from course.equations.reading.tree import (
     KL,
     Add,
     Apply,

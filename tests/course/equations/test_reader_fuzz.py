@@ -11,9 +11,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from course.equations import judge, judge_derivation
-from course.equations.judging import KINDS
-from course.equations.reader import ReadError, read, read_statement
-from course.equations.tree import (
+from course.equations.reading.reader import ReadError, read, read_statement
+from course.equations.reading.tree import (
     KL,
     Add,
     Apply,
@@ -37,6 +36,7 @@ from course.equations.tree import (
     latex,
     outline,
 )
+from course.equations.search.probability import KINDS
 
 # shrinking such trees takes minutes; the spelling that failed is printed instead
 SLOW = settings(

@@ -11,10 +11,13 @@ from fractions import Fraction
 import pytest
 from test_statements import CASES
 
-from course.equations import judge, judging, kernel, lower, proof, read, settings
+from course.equations import judge, kernel, read, settings
 from course.equations.judge import _examined
-from course.equations.judging import Claim
-from course.equations.settings import Model
+from course.equations.meaning import lower
+from course.equations.meaning.settings import Model
+from course.equations.meaning.settings import model as model_of
+from course.equations.search import probability, proof
+from course.equations.search.probability import Claim
 
 TRUE = [c for c in CASES if c.kind in ("identity", "bound")]
 FALSE = [c for c in CASES if c.kind == "refuted"]
@@ -309,9 +312,9 @@ GUARDS = {
     "divisions are forgotten": (proof.Normaliser, "inverse", lambda self, a: proof.constant(1)),
     "any combination is a certificate": (proof.Bounds, "combined", careless_combination),
     "coefficients may be negative": (proof, "nonnegative", lambda columns, right: {0: -1.0} if columns else None),
-    "lints are ignored": (judging, "_with_lints", lambda verdict, lints, extra_note: verdict),
-    "no world is ever found": (judging, "_refute", lambda *args, **options: None),
-    "every side is positive": (judging, "_positive", lambda node: True),
+    "lints are ignored": (probability, "_with_lints", lambda verdict, lints, extra_note: verdict),
+    "no world is ever found": (probability, "_refute", lambda *args, **options: None),
+    "every side is positive": (probability, "_positive", lambda node: True),
     "densities ignore their conditions": (
         proof.Normaliser,
         "density",
@@ -321,7 +324,7 @@ GUARDS = {
 
 
 def forget_caches():
-    for cached in (judging._model, judging._normaliser, judging._data, judging.decide, _examined):
+    for cached in (model_of, probability._normaliser, probability._data, probability.decide, _examined):
         cached.cache_clear()
 
 

@@ -5,8 +5,8 @@ Every group is a canonical statement and the ways people write it.
 
 import pytest
 
-from course.equations.reader import ReadError, read, read_statement
-from course.equations.tree import latex
+from course.equations.reading.reader import ReadError, read, read_statement
+from course.equations.reading.tree import latex
 
 ELBO = r"\log p(x) \geq \mathbb{E}_{q(z|x)}\left[\log \frac{p(x,z)}{q(z|x)}\right]"
 BODY = r"\left[\log \frac{p(x,z)}{q(z|x)}\right]"

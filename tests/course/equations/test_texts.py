@@ -8,7 +8,7 @@ import pytest
 from test_statements import CASES
 
 from course.equations import judge, judge_derivation
-from course.equations.settings import BadSetting, load
+from course.equations.meaning.settings import BadSetting, load
 
 NOISE = r"\sqrt{\bar\alpha_t}\,x_0+\sqrt{1-\bar\alpha_t}\,\epsilon"
 SQUARE = r"\mathbb{E}_q[\frac{1}{2\sigma_t^2}\|\tilde\mu_t(x_t,x_0)-\mu_\theta(x_t,t)\|^2]"

@@ -124,7 +124,7 @@ def test_what_the_course_computes_with_is_in_the_digest():
     from_checks = closure(("course.samplers",))
     assert {"course.samplers", "course.schedule", "course", "torch"} <= from_checks
     assert "course.grading.writers" not in closure(("course.grading.grade", "course.grading.judging"))
-    assert {"course.equations.judging", "course.grading.submission", "sympy"} <= closure(("course.grading.judging", "course.grading.grade"))
+    assert {"course.equations.search.probability", "course.grading.submission", "sympy"} <= closure(("course.grading.judging", "course.grading.grade"))
 
 
 SCRIPT = """

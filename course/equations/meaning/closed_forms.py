@@ -28,8 +28,8 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
 
-from . import tree
-from .tree import (
+from course.equations.reading import tree
+from course.equations.reading.tree import (
     KL,
     Add,
     Apply,
@@ -297,7 +297,7 @@ def main_points(line: Node) -> list[Index]:
 
 def room(roots: int):
     """The exact arithmetic with room for this many roots."""
-    from .algebra import Algebra
+    from course.equations.meaning.algebra import Algebra
 
     return lambda positive, free, logs=False: Algebra(positive, free, roots, roots + 4 if logs else 0)
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
-from course.equations.algebra import Algebra, At, Beyond, Number
+from course.equations.meaning.algebra import Algebra, At, Beyond, Number
 
 Step = list[Any]
 Coefficients = list[tuple[Any, int]]  # (key, step)

@@ -12,8 +12,8 @@ from fractions import Fraction
 from itertools import groupby
 from typing import Any
 
-from course.equations.ground import Var
-from course.equations.proof import Elemental, Piece
+from course.equations.meaning.ground import Var
+from course.equations.search.proof import Elemental, Piece
 
 Ends = tuple[int, int]  # the first and last index of a run; (-1, -1) without index
 Runs = tuple[tuple[str, str, Ends], ...]  # (base, mark, ends), in order

@@ -21,12 +21,13 @@ from itertools import product
 from math import lcm
 from typing import Any
 
-from course.equations import certificates, evidence, explain, lower
-from course.equations.closed_forms import PLAIN, Sense
-from course.equations.ground import INDEX_NAMES, Ground, Grounder, NotDecidable, OutOfRange, Undeclared, Var, shown
-from course.equations.proof import Bounds, Form, Normaliser, plus
-from course.equations.settings import Model, Setting, settings
-from course.equations.tree import (
+from course.equations import evidence
+from course.equations.meaning import lower
+from course.equations.meaning.closed_forms import PLAIN, Sense
+from course.equations.meaning.ground import INDEX_NAMES, Ground, Grounder, NotDecidable, OutOfRange, Undeclared, Var, shown
+from course.equations.meaning.settings import Setting, settings
+from course.equations.meaning.settings import model as model_of
+from course.equations.reading.tree import (
     Add,
     Big,
     Chain,
@@ -49,7 +50,9 @@ from course.equations.tree import (
     rebuild,
     walk,
 )
-from course.equations.worlds import Counterexample, Refuter, World, random_weights
+from course.equations.search import certificates, explain
+from course.equations.search.proof import Bounds, Form, Normaliser, plus
+from course.equations.search.worlds import Counterexample, Refuter, World, random_weights
 
 KINDS = ("identity", "bound", "refuted", "undecided", "unreadable", "definition", "outside")
 ACCEPTED = ("identity", "bound")
@@ -196,13 +199,8 @@ class Derivation:
 
 
 @lru_cache(maxsize=256)
-def _model(setting: Setting, T: int, forget: frozenset[str] = frozenset(), extra: int = 0) -> Model:
-    return Model(setting, T, forget, extra)
-
-
-@lru_cache(maxsize=256)
 def _normaliser(setting: Setting, T: int, forget: frozenset[str] = frozenset(), extra: int = 0) -> Normaliser:
-    return Normaliser(_model(setting, T, forget, extra))
+    return Normaliser(model_of(setting, T, forget, extra))
 
 
 def _setting(setting: str | Setting) -> Setting:
@@ -255,7 +253,7 @@ class Claim:
 
     def free_indices(self) -> list[str]:
         out: dict[str, None] = {}
-        taken = {s[0] for s in _model(self.setting, 2 if self.setting.indexed else 1).slots}
+        taken = {s[0] for s in model_of(self.setting, 2 if self.setting.indexed else 1).slots}
 
         def go(node: Node, bound: frozenset[str]) -> None:
             if isinstance(node, Index) and node.var and node.var != "T" and node.var not in bound:
@@ -282,7 +280,7 @@ class Claim:
         return sorted(out)
 
     def instances(self, T: int, extra: int = 0) -> list[Instance]:
-        model = _model(self.setting, T, extra=extra)
+        model = model_of(self.setting, T, extra=extra)
         names = self.free_indices()
         out = []
         for values in product(range(1, T + 1 + extra), repeat=len(names)):
@@ -567,14 +565,14 @@ def _from_logarithms(claim: Claim, logs: Verdict) -> Verdict:
 
 
 def setting_observed(setting: Setting) -> bool:
-    return bool(_model(setting, 2 if setting.indexed else 1).observed["q"])
+    return bool(model_of(setting, 2 if setting.indexed else 1).observed["q"])
 
 
 def _seen_free(i: Instance, claim: Claim) -> bool:
     """Is the first variable (x_0) free even when bare expectations average over it?"""
     if claim.joint:
         return False
-    seen = _model(claim.setting, i.T, extra=i.extra).seen
+    seen = model_of(claim.setting, i.T, extra=i.extra).seen
     try:
         other = [j for j in replace(claim, joint=True).instances(i.T, i.extra) if j.indices == i.indices]
     except NotDecidable:
@@ -592,7 +590,7 @@ def _with_lints(verdict: Verdict, lints: tuple[str, ...], extra_note: str) -> Ve
 def _refute(
     claim: Claim, i: Instance, relation: str, lints: tuple, thorough: bool, quick: bool = False
 ) -> Counterexample | None:
-    model = _model(claim.setting, i.T, extra=i.extra)
+    model = model_of(claim.setting, i.T, extra=i.extra)
     r = Refuter(model, i.left, i.right, i.free, relation, i.at, formal=bool(lints))
     world = r.search(thorough=thorough)
     return r.exact(world) if world is not None else None
@@ -640,7 +638,7 @@ def _assumptions(claim: Claim, kind: str, instances: list[Instance]) -> tuple[st
     out = []
     setting = claim.setting
     probe = [i for i in instances if i.T == 3] or instances
-    model = _model(setting, probe[0].T)
+    model = model_of(setting, probe[0].T)
     letters = [x for x in model.letters if len(model.canon(x, frozenset(model.slots))) > 1]
 
     def survives(forget: frozenset[str]) -> bool:
@@ -673,7 +671,7 @@ def _refuted(claim: Claim, i: Instance, cex: Counterexample, lints: tuple, extra
                 f"{names} {'is' if len(only) == 1 else 'are'} free on the {side} only (an expectation or a sum over "
                 f"{'it' if len(only) == 1 else 'them'} may be missing)"
             )
-    model = _model(claim.setting, i.T, extra=i.extra)
+    model = model_of(claim.setting, i.T, extra=i.extra)
     if claim.relation == "=":
         reasons += explain.ratio(model, _normaliser(claim.setting, i.T, extra=i.extra), i)
     if claim.setting.indexed and i.T > 2 and not reasons:
@@ -709,7 +707,7 @@ def _confirmed(claim: Claim, i: Instance, cex: Counterexample) -> dict | None:
         data = claim.data()
     except NotDecidable:
         return None
-    model = _model(claim.setting, i.T, extra=i.extra)
+    model = model_of(claim.setting, i.T, extra=i.extra)
     plain = [s for s in model.observed["q"] if s[1] < 0]
     for base in sorted({s[0] for s in model.slots if s[1] > 0}) if plain and i.lints else ():
         if (base, 0) not in model.slots:  # read generously, z_0 is x
@@ -752,7 +750,7 @@ def _bounded(claim: Claim, relation: str, open_: list[Instance]) -> tuple[str, d
 
 
 def _strict_equal(claim: Claim, i: Instance, lints: tuple) -> Verdict:
-    model = _model(claim.setting, i.T, extra=i.extra)
+    model = model_of(claim.setting, i.T, extra=i.extra)
     r = Refuter(model, i.left, i.right, i.free, claim.relation, i.at)
     weights = random_weights(model, 2, random.Random(0), (1, 2, 3))
     found = {**claim.data(), "rule": "equal", "like": {}}
@@ -766,7 +764,7 @@ def _strict_equal(claim: Claim, i: Instance, lints: tuple) -> Verdict:
 
 def _strict(claim: Claim, i: Instance, lints: tuple, certificate: str) -> Verdict:
     """A strict inequality whose weak form is proved: it fails if both sides are equal where q is p."""
-    model = _model(claim.setting, i.T, extra=i.extra)
+    model = model_of(claim.setting, i.T, extra=i.extra)
     found = {**claim.data(), "rule": "equal", "like": {letter: "p" for letter in model.letters if letter != "p"}}
     if not evidence.earned(found):
         return Verdict(
@@ -819,8 +817,8 @@ class Numbers:
 
 
 def _closed_form(left: Node, relation: str, right: Node, explaining: bool, sense: Sense = PLAIN) -> Verdict:
-    """The verdict of course.equations.gaussian, as far as the kernel confirms what it rests on."""
-    from course.equations import gaussian
+    """The verdict of course.equations.search.gaussian, as far as the kernel confirms what it rests on."""
+    from course.equations.search import gaussian
 
     found = gaussian.decide(left, relation, right, sense)
     if found.kind == "undecided":

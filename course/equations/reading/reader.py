@@ -1,4 +1,4 @@
-r"""Reads probability LaTeX and Gaussian closed forms into the trees of course.equations.tree.
+r"""Reads probability LaTeX and Gaussian closed forms into the trees of course.equations.reading.tree.
 
     read(r"\log p(x) \ge \mathbb{E}_q[\log \frac{p(x,z)}{q(z|x)}]").chains[0]
 
@@ -22,7 +22,7 @@ from lark import Lark, Token, Transformer
 from lark.exceptions import UnexpectedInput, UnexpectedToken, VisitError
 from lark.lexer import Lexer
 
-from course.equations.tree import (
+from course.equations.reading.tree import (
     KL,
     Add,
     Apply,
@@ -52,7 +52,7 @@ from course.equations.tree import (
     rebuild,
     walk,
 )
-from course.equations.words import MAX_NESTING, ReadError, Word, words
+from course.equations.reading.words import MAX_NESTING, ReadError, Word, words
 
 __all__ = ["ReadError", "Reading", "read", "read_statement"]
 

@@ -11,7 +11,7 @@ from dataclasses import fields, replace
 from fractions import Fraction
 from itertools import combinations
 
-from .tree import (
+from course.equations.reading.tree import (
     KL,
     Add,
     Big,

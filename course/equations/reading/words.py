@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from course.equations.tree import GREEK, Index, Num, Range, Sym, latex
+from course.equations.reading.tree import GREEK, Index, Num, Range, Sym, latex
 
 MAX_LENGTH = 20_000  # characters
 MAX_WORDS = 4_000

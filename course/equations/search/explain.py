@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import combinations
 
-from course.equations.ground import NotDecidable, shown
-from course.equations.proof import Form, Normaliser, factor_variables, plus
-from course.equations.settings import Model
-from course.equations.tree import (
+from course.equations.meaning.ground import NotDecidable, shown
+from course.equations.meaning.settings import Model
+from course.equations.meaning.settings import model as model_of
+from course.equations.reading.tree import (
     KL,
     Add,
     Big,
@@ -36,7 +36,8 @@ from course.equations.tree import (
     latex,
     walk,
 )
-from course.equations.worlds import MIXED, SEEN, Program, World, random_weights
+from course.equations.search.proof import Form, Normaliser, factor_variables, plus
+from course.equations.search.worlds import MIXED, SEEN, Program, World, random_weights
 
 MAX_EDITS = 220
 MAX_PAIRS = 160
@@ -234,12 +235,10 @@ class _Screen:
     """A quick look at many candidates in a few fixed worlds."""
 
     def __init__(self, claim):
-        from course.equations.judging import _model
-
         self.claim = claim
         self.worlds = []
         for T in (2, 3) if claim.setting.indexed else (1,):
-            model = _model(claim.setting, T)
+            model = model_of(claim.setting, T)
             rng = random.Random(7)
             self.worlds.append((T, [World(model, 2, random_weights(model, 2, rng, MIXED)) for _ in range(4)]))
 
@@ -336,7 +335,7 @@ def repairs(claim, decide: Callable) -> list[tuple[str, str]]:
 
 def _terms(setting) -> list[tuple[Node, str]]:
     """Terms that are easily forgotten, as far as they can be written in the setting."""
-    from course.equations.reader import read_statement
+    from course.equations.reading.reader import read_statement
 
     out = []
     for latex_text, uses in (

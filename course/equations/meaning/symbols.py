@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import islice
 
-from course.equations.closed_forms import (
+from course.equations.meaning.closed_forms import (
     PLAIN,
     START,
     Sense,
@@ -30,9 +30,9 @@ from course.equations.closed_forms import (
     shifted,
     unindexed,
 )
-from course.equations.reader import Reading
-from course.equations.settings import Setting
-from course.equations.tree import (
+from course.equations.meaning.settings import Setting
+from course.equations.reading.reader import Reading
+from course.equations.reading.tree import (
     Add,
     Apply,
     Big,

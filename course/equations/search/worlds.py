@@ -17,8 +17,8 @@ from fractions import Fraction
 from itertools import product
 from typing import Any
 
-from course.equations.ground import Ground, NotDecidable, Var, shown
-from course.equations.settings import Model, Slot
+from course.equations.meaning.ground import Ground, NotDecidable, Var, shown
+from course.equations.meaning.settings import Model, Slot
 
 MAX_CELLS = 200_000  # values of variables, all at once
 MAX_PRODUCTS = 4_000  # of logarithms, in one multiplication

@@ -22,12 +22,12 @@ from __future__ import annotations
 
 import tomllib
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import combinations
 from pathlib import Path
 
-from course.equations.reader import ReadError, read, read_statement
-from course.equations.tree import Big, Density, Index, Mul, Node, Range, Sym, walk
+from course.equations.reading.reader import ReadError, read, read_statement
+from course.equations.reading.tree import Big, Density, Index, Mul, Node, Range, Sym, walk
 
 Slot = tuple[str, int]  # ("z", 2) is z_2; ("x", -1) is a variable without index
 MAX_T = 12
@@ -277,6 +277,12 @@ def checked(setting: Setting, where: str) -> Setting:
     except (ValueError, KeyError, AssertionError) as error:
         raise BadSetting(f"{where}: the laws do not factorise: {error}") from None
     return setting
+
+
+@lru_cache(maxsize=256)
+def model(setting: Setting, T: int, forget: frozenset[str] = frozenset(), extra: int = 0) -> Model:
+    """The Model of these arguments, made once."""
+    return Model(setting, T, forget, extra)
 
 
 HERE = Path(__file__).parent

@@ -2,7 +2,7 @@
 
 All nodes are frozen dataclasses with tuples inside, so that trees can be compared, hashed and used as keys.
 Meaning is not decided here: `p(z|x)` is a letter, its arguments and its conditions. What it stands for is a
-matter of the setting (course.equations.settings, or course.equations.gaussian for the closed forms).
+matter of the setting (course.equations.meaning.settings, or course.equations.search.gaussian for the closed forms).
 
 The reader drops what carries no meaning for any setting: fonts, spacing, the parameters theta and phi of p and q,
 upper case of random variables (X_t is x_t), labels of underbraces, equation numbers.

@@ -15,8 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
-from . import tree
-from .closed_forms import (
+from course.equations.meaning.closed_forms import (
     LETTERS,
     PLAIN,
     Concrete,
@@ -36,8 +35,28 @@ from .closed_forms import (
     rank,
     shifted,
 )
-from .edits import edits
-from .tree import KL, Add, Apply, Big, Density, Div, Expect, Func, Index, Law, Mul, Neg, Node, Normal, Num, Pow, Range, Sym
+from course.equations.reading import tree
+from course.equations.reading.tree import (
+    KL,
+    Add,
+    Apply,
+    Big,
+    Density,
+    Div,
+    Expect,
+    Func,
+    Index,
+    Law,
+    Mul,
+    Neg,
+    Node,
+    Normal,
+    Num,
+    Pow,
+    Range,
+    Sym,
+)
+from course.equations.repairs import edits
 
 # ---------------------------------------------------------------------------------------------------- deciding
 
@@ -76,7 +95,7 @@ class Outcome:
 
 def decide(left: Node, relation: str, right: Node, sense: Sense = PLAIN) -> Outcome:
     """Whether `left relation right` holds for all schedules, all t >= 2, all x, all dimensions, read in this sense."""
-    from .algebra import Beyond, Full, Undefined
+    from course.equations.meaning.algebra import Beyond, Full, Undefined
 
     if relation in {"~=", "->"}:
         return Outcome("undecided", "an approximation or a limit is not a claim this checker can decide")
@@ -182,7 +201,7 @@ def _decide(line: tree.Chain, roots: int) -> Outcome:
 
 def _with_evidence(line: tree.Chain, roots: int) -> Outcome:
     """The outcome, and the steps of arithmetic from which the kernel finds out by itself that the sides agree."""
-    from .traced import Tracer
+    from course.equations.meaning.traced import Tracer
 
     tracer = Tracer()
     found = _decide_as_written(line, tracer.room(roots))
@@ -271,7 +290,7 @@ def _with_network(m: Meaning, key) -> bool:
 
 def _concretely(line: tree.Chain, roots: int) -> Outcome:
     """Decide the line for several numbers of steps, every sum and product written out."""
-    from .algebra import Beyond
+    from course.equations.meaning.algebra import Beyond
 
     sense = line.sense if isinstance(line, Line) else PLAIN
     shorter, lemmas = _telescoped(line, sense)
@@ -580,7 +599,7 @@ def _never_negative(m: Meaning, form: Scalar) -> dict | None:
 
 def _in_law(line: tree.Chain, algebra) -> str:
     """The reason why both sides are equal in law, or "" when they are not."""
-    from .algebra import Beyond, Undefined
+    from course.equations.meaning.algebra import Beyond, Undefined
 
     for loose in (True, False):
         m = Meaning(line, algebra)
@@ -694,7 +713,7 @@ class Values:
     """Exact numbers for every symbol of a line: `sides` are what `build` makes of the line at this point."""
 
     def __init__(self, line: tree.Chain, build, attempt: int = 0, world: bool = False):
-        from .traced import Tracer
+        from course.equations.meaning.traced import Tracer
 
         self.tracer = Tracer()
         self.names: tuple[str, ...] = ()
@@ -786,7 +805,7 @@ def _refute(line: tree.Chain, relation: str, build=_sides) -> Outcome | None:
     """Exact values at which the relation fails."""
     import sympy
 
-    from .algebra import Undefined
+    from course.equations.meaning.algebra import Undefined
 
     for world in (False, True):
         for attempt in range(4 if relation in "=~" else 4 * len(PATTERNS)):
@@ -831,7 +850,7 @@ def _refute(line: tree.Chain, relation: str, build=_sides) -> Outcome | None:
 
 def _refute_ratio(line: tree.Chain, name: str) -> Outcome | None:
     """Exact values of `name` at which the ratio of both sides is not the same."""
-    from .algebra import Undefined
+    from course.equations.meaning.algebra import Undefined
 
     for attempt in range(4):
         try:
@@ -886,7 +905,7 @@ def repairs(left: Node, relation: str, right: Node, sense: Sense = PLAIN, most: 
 
 def _plausible(line: tree.Chain) -> bool | None:
     """Whether a line survives floating point in one world, which costs little; None where it has no value there."""
-    from .floats import Floats
+    from course.equations.meaning.floats import Floats
 
     try:
         m = Meaning(line, Floats)

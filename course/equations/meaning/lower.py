@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from course.equations.ground import INDEX_NAMES, Grounder, NotDecidable, OutOfRange, decoration
-from course.equations.settings import Model, Setting
-from course.equations.tree import (
+from course.equations.meaning.ground import INDEX_NAMES, Grounder, NotDecidable, OutOfRange, decoration
+from course.equations.meaning.settings import Model, Setting
+from course.equations.reading.tree import (
     KL,
     Add,
     Apply,

@@ -13,8 +13,8 @@ from __future__ import annotations
 from dataclasses import replace
 from fractions import Fraction
 
-from course.equations.settings import MAX_T, Model, Slot, slots, value
-from course.equations.tree import (
+from course.equations.meaning.settings import MAX_T, Model, Slot, slots, value
+from course.equations.reading.tree import (
     KL,
     Add,
     Apply,

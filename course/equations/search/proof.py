@@ -19,8 +19,8 @@ from fractions import Fraction
 from functools import cache
 from itertools import combinations, permutations, product
 
-from course.equations.ground import Ground, NotDecidable, Var, difference, shown
-from course.equations.settings import Model
+from course.equations.meaning.ground import Ground, NotDecidable, Var, difference, shown
+from course.equations.meaning.settings import Model
 
 Factor = tuple  # ("m", letter, frozenset of variables) or ("o", kind, frozenset of (term, coefficient)) or ("n", prime)
 Term = tuple[frozenset, frozenset, frozenset]  # bound variables, {(factor, exponent)}, {(factor, power of its logarithm)}
