@@ -35,16 +35,19 @@ def drop_captions(context: Tensor, empty: Tensor, draws: Tensor, probability: fl
     raise NotImplementedError
 
 
-def train(data: Tensor, alphas_cumprod: Tensor, steps: int, generator: torch.Generator) -> list[Tensor]:
+def train(data: Tensor, alphas_cumprod: Tensor, steps: int, generator: torch.Generator, record) -> list[Tensor]:
     """The whole of training: a network of your own that denoises points in the plane, trained by a loop of your own.
 
     It has to predict the noise at every level, so it has to be told the level. The check gives you some thousand points of a ring of
-    six bumps, 1000 levels and 800 steps, runs this for some seconds, and measures the error of the result at seven levels against
-    the exact denoiser. Two hidden layers of 64 and Adam at 0.003 with batches of 256 are plenty.
+    six bumps, 1000 levels and 800 steps, and runs this for some seconds. It measures the error of the result at seven levels against
+    the exact denoiser, compares samples drawn with it with the data, and watches the loop: call `record(x_t, alpha_bar_t, target)`
+    once in each step, with the batch that the network is shown, (B, 2) and (B,), and with what its answer is compared with, (B, 2).
+    Whether you return the last weights or an average of them is up to you: after so short a training they can't be told apart.
 
+    Two hidden layers of 64 and Adam at 0.003 with batches of 256 are plenty; a batch has at least 16 points.
     data: (N, 2), float32. alphas_cumprod: (T,). Draw whatever is random from `generator`, the first weights too (the global random
     generator is not for you; torch.nn.Linear takes its first values from it, so fill weights from `generator` instead).
-    Returns the trained weights as a list of tensors, in whatever order `denoised` below wants them.
+    Returns the trained weights as a list of tensors, 200 kB at most, in whatever order `denoised` below wants them.
     """
     raise NotImplementedError
 

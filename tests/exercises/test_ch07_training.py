@@ -4,10 +4,10 @@ import torch
 
 from course.grading import task
 from course.grading.checks import expect, expect_close, expect_finite, expect_tensor, expect_type
-from course.grading.errors import KNOWN
+from course.grading.errors import KNOWN, CheckFailed
 from course.samplers import SAMPLERS
 from course.schedule import Level, NoiseSchedule, scaled_linear_betas
-from course.toy import ring, x0_guess
+from course.toy import ring
 
 
 @task("ch07.training_step")
@@ -128,70 +128,167 @@ def test_drop_captions_at_the_ends(student):
 STEPS = 800
 # timestep -> the error that a trained network stays below: the mean square distance of its prediction from the exact denoiser's
 BARS = {20: 0.3, 150: 0.15, 300: 0.03, 450: 0.03, 600: 0.02, 800: 0.02, 990: 0.02}
+SPREAD = 0.05                                             # and of the energy distance of its samples
+LEARNT, LOOP, SAMPLES = 0.5, 0.3, 0.2                     # the share of each part of the check
 
 
-def trained(student):
-    """(world, table, the weights that the student's loop ends with)"""
+class Watched:
+    """What a loop shows its network, step by step: the function `record` that `train` is given, and what is said of it afterwards."""
+
+    def __init__(self, data: torch.Tensor, table: torch.Tensor) -> None:
+        self.data, self.table = data, table
+        self.first: list[tuple[torch.Tensor, ...]] = []          # (x_t, alpha_bar, target, points) of the first steps
+        self.seen: dict[str, set[int]] = {"target": set(), "level": set()}
+        self.count, self.numbers, self.sums = 0, 0, torch.zeros(2, dtype=torch.float64)
+        self.distinct: list[float] = []
+        self.low, self.high = 1.0, 0.0
+
+    def __call__(self, xt: torch.Tensor, alpha_bar_t: torch.Tensor, target: torch.Tensor) -> None:
+        expect_type(alpha_bar_t, torch.Tensor, "the alpha_bar_t given to record")
+        batch = len(alpha_bar_t) if alpha_bar_t.dim() else 0
+        expect_tensor(alpha_bar_t, (batch,), what="the alpha_bar_t given to record")
+        expect_tensor(xt, (batch, 2), what="the x_t given to record")
+        expect_tensor(target, (batch, 2), what="the target given to record")
+        for value in (xt, alpha_bar_t, target):
+            expect_finite(value, "what was given to record")
+        expect(batch >= 16, f"record was given a batch of {batch}; train with at least 16 points in a batch")
+        self.count += 1
+        self.distinct.append(len(alpha_bar_t.unique()) / batch)
+        self.low, self.high = min(self.low, float(alpha_bar_t.min())), max(self.high, float(alpha_bar_t.max()))
+        self.numbers += target.numel()
+        self.sums += torch.stack([target.double().sum(), target.double().square().sum()])
+        for name, value in (("target", target), ("level", alpha_bar_t)):
+            self.seen[name].add(hash(value.numpy().tobytes()))
+        if len(self.first) < 20:
+            self.first.append((xt, alpha_bar_t[:, None], target))
+
+    def near(self, points) -> float:
+        """The share of the points behind what was shown, by a rule points(x_t, alpha_bar, target), that are points of the data."""
+        shares = []
+        for xt, a, target in self.first:
+            chosen = (a[:, 0] > 0.1) & (a[:, 0] < 0.99)          # where rounding does no harm
+            if chosen.any():
+                far = torch.cdist(points(xt, a, target)[chosen], self.data).min(1).values
+                shares.append(float((far < 1e-3).float().mean()))
+        return sum(shares) / max(len(shares), 1)
+
+    def problem(self, steps: int) -> str:
+        """What is wrong about the loop, in words; "" if nothing is."""
+        if self.count != steps:
+            return f"record was called {self.count} times in {steps} steps; call it once in each, with what the network is shown and has to answer"
+        return self.repeated() or self.shown() or self.drawn()
+
+    def repeated(self) -> str:
+        if len(self.seen["target"]) < self.count:
+            return (f"there were {len(self.seen['target'])} different draws of the target in {self.count} steps" + KNOWN
+                    + "the same noise comes again; draw fresh noise in each step (is there a seed inside the loop?)")
+        if sorted(self.distinct)[len(self.distinct) // 2] < 0.25:
+            return ("most batches hold few different levels" + KNOWN
+                    + "one timestep was drawn for the whole batch; draw one for each of its points")
+        if len(self.seen["level"]) < self.count:
+            return "the levels of some batch come again in another" + KNOWN + "the timesteps were drawn once; draw fresh ones in each step"
+        return ""
+
+    def shown(self) -> str:
+        """Whether x_t is made of a point of the data and of the target, which is to be the noise."""
+        if self.near(lambda xt, a, n: (xt - (1 - a).sqrt() * n) / a.sqrt()) > 0.9:
+            points = [(xt - (1 - a).sqrt() * n) / a.sqrt() for xt, a, n in self.first]
+            again = torch.cdist(torch.cat(points[1:]), points[0]).min(1).values < 1e-3
+            whole = len(points[0]) >= len(self.data)          # every point in every step is another thing
+            return "" if whole or again.float().mean() < 0.9 else (
+                "the steps are all about the same few points" + KNOWN + "the batch is the same in each step; draw other rows of the data")
+        named = {
+            "the target is x_0; the loss has to compare with the noise": lambda xt, a, x0: x0,
+            "the target is the velocity; the loss has to compare with the noise": lambda xt, a, v: a.sqrt() * xt - (1 - a).sqrt() * v,
+            "the square roots are missing in x_t": lambda xt, a, n: (xt - (1 - a) * n) / a,
+            "the two factors in x_t are exchanged": lambda xt, a, n: (xt - a.sqrt() * n) / (1 - a).sqrt(),
+        }
+        said = "what record was given is not sqrt(alpha_bar) x_0 + sqrt(1 - alpha_bar) noise of a point of the data with that level and that noise"
+        found = next((text for text, rule in named.items() if self.near(rule) > 0.9), "")
+        xt, a, noise = self.first[0]
+        spread = ((xt - (1 - a).sqrt() * noise) / a.sqrt())[a[:, 0] > 0.3].std() / self.data.std()
+        if not found and not 0.8 < spread < 1.25:
+            found = "the data are scaled (as bytes, 0 to 255, or to 0 to 1?); they are to be used as they come"
+        return said + (KNOWN + found if found else "")
+
+    def drawn(self) -> str:
+        mean, square = (self.sums / self.numbers).tolist()
+        if abs(mean) > 0.05 or abs(square - 1) > 0.1:
+            return (f"the noise has mean {mean:.3f} and mean square {square:.3f}, over all steps; it has to be standard normal" + KNOWN
+                    + "the noise is not from randn")
+        low, high = (float(torch.logit(self.table[i].double())) for i in (-20, 20))
+        if float(torch.logit(torch.tensor(self.low))) > low or float(torch.logit(torch.tensor(self.high))) < high:
+            return (f"the levels shown go from alpha_bar {self.low:.4f} to {self.high:.4f}, those of the table from {self.table[-1]:.4f} to "
+                    f"{self.table[0]:.4f}" + KNOWN + "only a part of the timesteps is ever drawn")
+        return ""
+
+
+def errors_of(student, world, table, weights) -> dict[int, float]:
+    """The error of the trained network at each level of BARS."""
+    errors = {}
+    for t in BARS:
+        level = Level(t, float(table[t].sqrt()), float((1 - table[t]).sqrt()))
+        x = level.alpha * world.sample(1000, student.generator) + level.sigma * student.randn(1000, 2)
+        got = student.once("denoised", weights, x, table[t].expand(1000).contiguous())
+        expect_tensor(got, (1000, 2), what="denoised")
+        expect_finite(got, "denoised")
+        errors[t] = float(((got - world.denoise(x.double(), level).float()) ** 2).mean())
+    return errors
+
+
+def why_so_large(student, table, weights, errors) -> str:
+    """The slip that a network with these errors shows, or ""."""
+    x = student.randn(50, 2)
+    low, high = (student.once("denoised", weights, x, table[t].expand(50).contiguous()) for t in (20, 990))
+    if bool((low - high).abs().max() < 1e-5) and bool(low.std(0).min() > 1e-3):
+        return "the network does not look at the level: its answer is the same at every alpha_bar_t"
+    if all(error > 0.25 for error in errors.values()):
+        return ("it has hardly learnt at any level: is the gradient set to zero before every step, does the optimiser take a step, is the "
+                "network shown what record is shown?")
+    return ""
+
+
+@task("ch07.train")
+def test_the_loop_and_what_comes_of_it(student):
     world = ring()
     table = (1 - scaled_linear_betas(1000, 0.00085, 0.012)).cumprod(0)
     data = world.sample(4000, torch.Generator().manual_seed(student.seed % 1000))
-    weights = student.once("train", data, table, STEPS, torch.Generator().manual_seed(student.seed % 977))
+    watched = Watched(data, table)
+    weights = student.once("train", data, table, STEPS, torch.Generator().manual_seed(student.seed % 977), watched)
     expect_type(weights, list, "train")
     expect(len(weights) > 0 and all(isinstance(w, torch.Tensor) for w in weights), "train should return a list of tensors, the weights", "wrong_type")
     for i, w in enumerate(weights):
         expect_finite(w, f"the trained weights[{i}]")
     expect(sum(w.numel() * w.element_size() for w in weights) <= 200_000, "the weights together should have at most 200 kB: a small network is enough")
-    return world, table, weights
-
-
-@task("ch07.train")
-def test_the_network_has_learnt(student):
-    world, table, weights = trained(student)
-    errors, named = {}, ""
-    for t in BARS:
-        level = Level(t, float(table[t].sqrt()), float((1 - table[t]).sqrt()))
-        x0, noise = world.sample(1000, student.generator), student.randn(1000, 2)
-        x = level.alpha * x0 + level.sigma * noise
-        right = world.denoise(x.double(), level).float()
-        got = student.once("denoised", weights, x, table[t].expand(1000).contiguous())
-        expect_tensor(got, (1000, 2), what="denoised")
-        expect_finite(got, "denoised")
-        errors[t] = float(((got - right) ** 2).mean())
-        if t == 300 and errors[t] > 5 * BARS[t]:          # where x_0, noise and velocity are three different things
-            others = {
-                "the network predicts x_0; the loss has to compare with the noise": ((got - x0_guess(world, x.double(), level).float()) ** 2).mean(),
-                "the network predicts the velocity; the loss has to compare with the noise":
-                    ((got - (level.alpha * right - level.sigma * x0_guess(world, x.double(), level).float())) ** 2).mean(),
-            }
-            named = next((text for text, error in others.items() if float(error) < 3 * BARS[t]), "")
+    errors = errors_of(student, world, table, weights)
     bad = [t for t, error in errors.items() if not error < BARS[t]]
-    if not named and len(bad) > 1:
-        x = student.randn(50, 2)
-        low, high = (student.once("denoised", weights, x, table[t].expand(50).contiguous()) for t in (20, 990))
-        if bool((low - high).abs().max() < 1e-5):
-            named = "the network does not look at the level: its answer is the same at every alpha_bar_t"
-        elif all(error > 0.25 for error in errors.values()):
-            named = "it has hardly learnt at any level: is the gradient set to zero before every step, are the data "\
-                    "used as they come (not scaled as bytes, 0 to 255), is the network shown x_t with its own level?"
-    table_of = ", ".join(f"{error:.3f} at t = {t} (bar {BARS[t]:g})" for t, error in errors.items())
-    expect(not bad, f"the error against the exact denoiser after {STEPS} steps is too large at t = {', '.join(map(str, bad))}: {table_of}"
-           + (KNOWN + named if named else ""))
+    loop = watched.problem(STEPS)
+    spread = spread_of(student, world, table, weights)
+    said = loop
+    if not said and bad:
+        numbers = ", ".join(f"{error:.3f} at t = {t} (bar {BARS[t]:g})" for t, error in errors.items())
+        named = why_so_large(student, table, weights, errors)
+        said = (f"the error against the exact denoiser after {STEPS} steps is too large at t = {', '.join(map(str, bad))}: {numbers}"
+                + (KNOWN + named if named else ""))
+    if not said and not spread < SPREAD:
+        said = (f"600 points drawn with your network by DDIM in 25 steps should be spread like the data; their energy distance is {spread:.4f} "
+                f"(bar {SPREAD})")
+    if said:
+        earned = 0.0 if bad else LEARNT + LOOP * (not loop) + SAMPLES * (spread < SPREAD)
+        raise CheckFailed("wrong_value", said, earned)
 
 
-@task("ch07.train")
-def test_its_samples_are_like_the_data(student):
-    world, table, weights = trained(student)
+def spread_of(student, world, table, weights) -> float:
+    """The energy distance of samples drawn with the trained network from the data."""
     schedule = NoiseSchedule(1 - torch.cat([table[:1], table[1:] / table[:-1]]))
-    x = student.randn(600, 2)
 
     def denoise(x, level):
-        return student.once("denoised", weights, x, torch.full((len(x),), float(level.alpha) ** 2))
+        got = student.once("denoised", weights, x, torch.full((len(x),), float(level.alpha) ** 2))
+        expect_tensor(got, (600, 2), what="denoised")
+        return got
 
-    got = SAMPLERS["ddim"].sample(denoise, x, schedule, 25)
-    fresh, other = world.sample(600, student.generator), world.sample(600, student.generator)
-    distance, floor = energy(got, fresh), energy(fresh, other)
-    expect(distance < 0.05, f"600 points drawn with your network by DDIM in 25 steps should be spread like the data; their energy distance is {distance:.4f} "
-           f"(two draws of the data themselves: {floor:.4f}, bar 0.05)")
+    got = SAMPLERS["ddim"].sample(denoise, student.randn(600, 2), schedule, 25)
+    return energy(got, world.sample(600, student.generator))
 
 
 def energy(a, b):

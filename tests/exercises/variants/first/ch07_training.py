@@ -28,7 +28,7 @@ def denoised(weights, x, alpha_bar_t):
     return h @ w3 + b3
 
 
-def train(data, alphas_cumprod, steps, generator):
+def train(data, alphas_cumprod, steps, generator, record):
     sizes = [(5, 64), (64, 64), (64, 2)]
     weights = []
     for wide, out in sizes:
@@ -42,6 +42,7 @@ def train(data, alphas_cumprod, steps, generator):
         noise = torch.randn(256, 2, generator=generator)
         a = alphas_cumprod[t]
         xt = a.sqrt()[:, None] * x0 + (1 - a).sqrt()[:, None] * noise
+        record(xt, a, noise)
         loss = ((denoised(weights, xt, a) - noise) ** 2).mean()
         optimiser.zero_grad()
         loss.backward()

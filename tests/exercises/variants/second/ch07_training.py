@@ -33,7 +33,7 @@ class Net(torch.nn.Module):
         return self.c(h)
 
 
-def train(data, alphas_cumprod, steps, generator):
+def train(data, alphas_cumprod, steps, generator, record):
     net = Net()
     with torch.no_grad():
         for parameter in net.parameters():
@@ -45,6 +45,7 @@ def train(data, alphas_cumprod, steps, generator):
         level = alphas_cumprod[torch.randint(0, alphas_cumprod.shape[0], (256,), generator=generator)]
         eps = torch.randn(256, 2, generator=generator)
         noisy = torch.sqrt(level)[:, None] * data[rows] + torch.sqrt(1 - level)[:, None] * eps
+        record(noisy, level, eps)
         optimiser.zero_grad()
         torch.nn.functional.mse_loss(net(noisy, level), eps).backward()
         optimiser.step()
