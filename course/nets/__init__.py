@@ -2,6 +2,7 @@
 
     tokenizer.py      a string -> numbers: byte-pair encoding
     text_encoder.py   numbers -> vectors: CLIP's causal transformer
+    bert.py           the same job by BERT: words in pieces, and a transformer that hides nothing
     unet.py           noisy latent, time, vectors -> noise: ResNet blocks and transformers, down and up
     dit.py            the same job by a transformer alone
     autoencoder.py    picture <-> latent, and a light imitation

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from course.components import Components, load_components
 from course.model_files import files_of, first_line, read_json, weights_among
-from course.nets import autoencoder, dit, text_encoder, unet
+from course.nets import autoencoder, bert, dit, text_encoder, unet
 from course.nets.tokenizer import Tokenizer
 
 
@@ -48,6 +48,8 @@ KINDS = {
     "UNet2DConditionModel": Kind(unet.UNet, unet.RENAMES),
     "DiT": Kind(dit.DiT, ()),
     "CLIPTextModel": Kind(text_encoder.TextEncoder, text_encoder.RENAMES),
+    "BertModel": Kind(bert.Bert, bert.RENAMES),
+    "BertForMaskedLM": Kind(bert.Bert, bert.RENAMES),
 }
 FILES = ("diffusion_pytorch_model.safetensors", "model.safetensors", "diffusion_pytorch_model.bin", "pytorch_model.bin")
 
@@ -68,7 +70,8 @@ def load_part(kind: str, folder: str | Path, dtype: torch.dtype = torch.float32)
     """
     folder = Path(folder)
     if kind == "tokenizer":
-        return Tokenizer.from_folder(folder)
+        in_pieces = (folder / "vocab.txt").is_file() or read_json(folder / "tokenizer.json").get("model", {}).get("type") == "WordPiece"
+        return (bert.WordPieces if in_pieces else Tokenizer).from_folder(folder)
     names = [entry.name for entry in folder.iterdir()]
     chosen = weights_among(names)
     if chosen is None or not (folder / "config.json").is_file():
@@ -206,7 +209,7 @@ def as_part(net: Any) -> Any:
     """One network of ours as what diffusers and `render_image` call in its place; a Tokenizer is that already."""
     if not isinstance(net, nn.Module):
         return net
-    kinds = {unet.UNet: UNetPart, dit.DiT: UNetPart, text_encoder.TextEncoder: TextPart}
+    kinds = {unet.UNet: UNetPart, dit.DiT: UNetPart, text_encoder.TextEncoder: TextPart, bert.Bert: TextPart}
     return kinds.get(type(net), VaePart)(net)           # type: ignore[arg-type]
 
 

@@ -66,17 +66,21 @@ class TextEncoder(nn.Module):
 
     def forward(self, ids: Tensor, skip: int = 0) -> Tensor:
         """skip: so many of the last layers are left out ("clip skip"); the last norm never is."""
-        words, places = len(self.token_embedding.weight), len(self.position_embedding.weight)
-        if not torch.is_tensor(ids) or ids.ndim != 2 or ids.is_floating_point():
-            raise ValueError("the text encoder reads whole numbers of shape (B, L), from the tokenizer")
-        if ids.shape[1] > places:
-            raise ValueError(f"{ids.shape[1]} tokens are too many: the text encoder has places for {places}; cut the prompt")
-        if ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < words:
-            raise ValueError(f"token {int(ids.max()) if ids.max() >= words else int(ids.min())} is none of the {words} that the "
-                             "text encoder knows: the tokenizer belongs to another model")
+        expect_tokens(ids, len(self.token_embedding.weight), len(self.position_embedding.weight))
         if not 0 <= skip < len(self.layers):
             raise ValueError(f"skip is {skip}; there are {len(self.layers)} layers, and one must be left")
         x = self.token_embedding(ids) + self.position_embedding.weight[: ids.shape[1]]      # (B, L, C)
         for layer in self.layers[: len(self.layers) - skip]:
             x = layer(x)
         return self.norm_out(x)
+
+
+def expect_tokens(ids: Tensor, words: int, places: int) -> None:
+    """Raise ValueError, in words, unless ids are (B, L) whole numbers of tokens that an encoder with so many words and places reads."""
+    if not torch.is_tensor(ids) or ids.ndim != 2 or ids.is_floating_point():
+        raise ValueError("the text encoder reads whole numbers of shape (B, L), from the tokenizer")
+    if ids.shape[1] > places:
+        raise ValueError(f"{ids.shape[1]} tokens are too many: the text encoder has places for {places}; cut the prompt")
+    if ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < words:
+        raise ValueError(f"token {int(ids.max()) if ids.max() >= words else int(ids.min())} is none of the {words} that the "
+                         "text encoder knows: the tokenizer belongs to another model")

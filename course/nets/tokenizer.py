@@ -118,13 +118,17 @@ class Tokenizer:
         lost = next((a + b for a, b in merges if a + b not in vocabulary), None)
         if lost is not None:
             raise ValueError(f"the merges make {lost!r}, which the vocabulary does not have: they belong to another tokenizer")
-        self.vocabulary = dict(vocabulary)
         self.rank = {tuple(pair): i for i, pair in reversed(list(enumerate(merges)))}
+        self._known: dict[str, list[str]] = {}
+        self.keep(vocabulary, length, START, END, pad, {START, END, pad})
+
+    def keep(self, vocabulary: Mapping[str, int], length: int, start: str, end: str, pad: str, marks: set[str]) -> None:
+        """What every tokenizer keeps, however it cuts words: numbers for tokens and back, and the marks."""
+        self.vocabulary = dict(vocabulary)
         self.token = {number: token for token, number in vocabulary.items()}
         self.model_max_length = length
-        self.start, self.end, self.pad = (vocabulary[token] for token in (START, END, pad))
-        self.marks = regex.compile("|".join(map(regex.escape, sorted({START, END, pad}, key=len, reverse=True))))
-        self._known: dict[str, list[str]] = {}
+        self.start, self.end, self.pad = (vocabulary[token] for token in (start, end, pad))
+        self.marks = regex.compile("|".join(map(regex.escape, sorted(marks, key=len, reverse=True))))
         self.added_tokens_encoder: dict[str, int] = {}         # asked for by diffusers' pipeline: words learned later
 
     @classmethod
@@ -154,6 +158,9 @@ class Tokenizer:
     def __len__(self) -> int:
         return len(self.vocabulary)
 
+    def split(self, text: str) -> list[str]:
+        return split(text)
+
     def tokenize_word(self, word: str) -> list[str]:
         """One word -> its tokens: join the pair learned earliest, until no pair is known."""
         if word not in self._known:
@@ -171,7 +178,7 @@ class Tokenizer:
         tokens: list[str] = []
         place = 0
         for mark in [*self.marks.finditer(text), None]:
-            for word in split(text[place : mark.start() if mark else None]):
+            for word in self.split(text[place : mark.start() if mark else None]):
                 tokens += self.tokenize_word(word)
             if mark:
                 tokens.append(mark[0])
@@ -210,18 +217,21 @@ class Tokenizer:
             ids, mask = ids[0], mask[0]
         return Encoded(input_ids=ids, attention_mask=mask)
 
+    def known_token(self, number: int) -> str:
+        if int(number) not in self.token:
+            raise ValueError(f"no token {number}; there are {len(self)}")
+        return self.token[int(number)]
+
     def decode(self, ids: Iterable[int], skip_special_tokens: bool = False) -> str:
         """Numbers -> text, in lower case and with single spaces. Bytes that are no UTF-8 become U+FFFD."""
         text, waiting = "", bytearray()
         special = {self.start, self.end, self.pad}
         for number in map(int, ids):
-            if number not in self.token:
-                raise ValueError(f"no token {number}; there are {len(self)}")
+            token = self.known_token(number)
             if number in special:
-                text += waiting.decode(errors="replace") + ("" if skip_special_tokens else self.token[number])
+                text += waiting.decode(errors="replace") + ("" if skip_special_tokens else token)
                 waiting.clear()
                 continue
-            token = self.token[number]
             whole = token.removesuffix("</w>")
             waiting += bytes(BYTE[symbol] for symbol in whole) + b" " * (whole != token)
         return (text + waiting.decode(errors="replace")).strip()

@@ -1,7 +1,9 @@
 """The networks of chapter 9: their shapes drawn from the code, what their blocks cost, and what they look at."""
 
+import json
 import time
 from functools import cache
+from pathlib import Path
 from random import Random
 
 import numpy as np
@@ -12,11 +14,13 @@ from torch import nn
 from course import emoji
 from course.emoji.data import Scene, caption, place
 from course.nets import as_components, as_part, autoencoder, blocks, load, load_part, published, text_encoder, unet, watching
+from course.pictures import write_whole
 from course.stable_diffusion import render_image
 
 from .common import BLUE, ORANGE, axes, figure, picture
 from .latent import linear_code, patches, psnr, scenes, unpatch
 
+FULL_SIZE = Path(__file__).parents[1] / "assets" / "networks" / "full_size.json"      # PYTHONPATH=docs python -m figures.networks
 BEAR = Scene(("bear", "horse"), "above", "white")
 
 
@@ -152,15 +156,13 @@ def _is(name: str, module: nn.Module, kind) -> bool:
     return name.endswith(kind) if isinstance(kind, str) else isinstance(module, kind)
 
 
-def costs(rounds: int = 15) -> str:
-    """A table in Markdown: the share of each kind of block in the weights of Stable Diffusion 1.4's U-Net, and in the weights and
-    the time of the shipped one, in processor time by hooks, one thread, the shortest of several calls."""
-    big, small = full("unet"), nets().unet
+def time_shares(net: nn.Module, x: torch.Tensor, words: torch.Tensor, rounds: int) -> dict[str, float]:
+    """The share of each kind of block in the time of one call: processor time by hooks, one thread, the shortest of several calls."""
     spent: dict[str, float] = {}
     best: dict[str, float] = {}
     starts: list[float] = []
     hooks = []
-    for name, module in small.named_modules():
+    for name, module in net.named_modules():
         kind = next((k for k, v in KINDS.items() if _is(name, module, v)), None)
         if kind:
             hooks.append(module.register_forward_pre_hook(lambda m, a: starts.append(time.thread_time())))
@@ -171,36 +173,58 @@ def costs(rounds: int = 15) -> str:
             )
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    x, words = torch.randn(8, 4, 8, 8), torch.randn(8, 24, 128)
     try:
         with torch.inference_mode():
             for _ in range(rounds):
                 spent.clear()
                 start = time.thread_time()
-                small(x, 500, words)
+                net(x, 500, words)
                 spent["everything"] = time.thread_time() - start
                 best = {k: min(v, best.get(k, v)) for k, v in spent.items()}
     finally:
         torch.set_num_threads(threads)
         for hook in hooks:
             hook.remove()
-    lines = ["| kind of block | SD 1.4: parameters | shipped: parameters | shipped: time |", "|---|---|---|---|"]
-    left = [1.0, 1.0, 1.0]
-    for kind, what in KINDS.items():
-        shares = [
-            sum(p.numel() for name, m in net.named_modules() if _is(name, m, what) for p in m.parameters())
-            / sum(p.numel() for p in net.parameters())
-            for net in (big, small)
-        ]
-        shares.append(best[kind] / best["everything"])
-        left = [a - b for a, b in zip(left, shares, strict=True)]
-        lines.append(f"| {kind} | " + " | ".join(f"{share:.0%}" for share in shares) + " |")
-    lines.append(
-        "| the rest: norms, projections, time, first and last layer | "
-        + " | ".join(f"{max(share, 0):.0%}" for share in left)
-        + " |"
-    )
+    return {kind: best[kind] / best["everything"] for kind in KINDS}
+
+
+def weight_shares(net: nn.Module) -> dict[str, float]:
+    """The share of each kind of block in the number of weights."""
+    count = sum(p.numel() for p in net.parameters())
+    return {
+        kind: sum(p.numel() for name, m in net.named_modules() if _is(name, m, what) for p in m.parameters()) / count
+        for kind, what in KINDS.items()
+    }
+
+
+def costs(rounds: int = 15) -> str:
+    """A table in Markdown: the share of each kind of block in the weights and in the time of a call, for Stable Diffusion 1.4's
+    U-Net (the time is on record, see `main`) and for the shipped one (measured here and now)."""
+    small = nets().unet
+    columns = [
+        weight_shares(full("unet")),
+        json.loads(FULL_SIZE.read_text("utf-8"))["shares"],
+        weight_shares(small),
+        time_shares(small, torch.randn(8, 4, 8, 8), torch.randn(8, 24, 128), rounds),
+    ]
+    lines = ["| kind of block | SD 1.4: parameters | SD 1.4: time | shipped: parameters | shipped: time |", "|---|---|---|---|---|"]
+    lines += [f"| {kind} | " + " | ".join(f"{column[kind]:.0%}" for column in columns) + " |" for kind in KINDS]
+    rest = [max(1 - sum(column.values()), 0) for column in columns]
+    lines.append("| the rest: norms, projections, time, first and last layer | " + " | ".join(f"{x:.0%}" for x in rest) + " |")
     return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Measure one call of Stable Diffusion 1.4's U-Net at its own size, and write it down. Random weights: they change no time."""
+    net = unet.UNet(published.UNET_1).eval()
+    shares = time_shares(net, torch.randn(1, 4, 64, 64), torch.randn(1, 77, 768), rounds=3)
+    note = {
+        "what": "share of the processor time of one call, float32, latent 64 x 64, one thread, shortest of 3",
+        "torch": torch.__version__,
+        "shares": {kind: round(share, 4) for kind, share in shares.items()},
+    }
+    FULL_SIZE.parent.mkdir(exist_ok=True)
+    write_whole(FULL_SIZE, lambda path: path.write_text(json.dumps(note, indent=1) + "\n", encoding="utf-8"))
 
 
 # ------------------------------------------------------------------------------------------------ what it keeps
@@ -344,7 +368,6 @@ def painted_by(which: str, count: int = 48, steps: int = 20) -> tuple[torch.Tens
 
 def gap() -> str:
     """A table in Markdown: what each learned in, and how many of its pictures a probe finds right, with 95% intervals."""
-    import json
 
     from course.emoji.probe import load_probe, verdicts
     from course.lab.metrics import wilson
@@ -376,3 +399,7 @@ def side_by_side(columns: int = 8) -> str:
         "The same captions and the same noise: above by the U-Net, below by the transformer, whose training was short.",
         width=columns * 80,
     )
+
+
+if __name__ == "__main__":
+    main()
