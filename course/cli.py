@@ -153,6 +153,14 @@ def hint(
 
 
 @app.command()
+def compare(name: Annotated[str, typer.Argument(metavar="TASK", help="ch03.add_noise")]) -> None:
+    """The course's own code for a task, once yours passes."""
+    from course.grading.compare import compare
+
+    _or_fail(lambda: compare(name))
+
+
+@app.command()
 def watch(
     names: Annotated[list[str] | None, typer.Argument(metavar="[TASK|CHAPTER]...", help="ch03.add_noise, ch03 or nothing for all")] = None,
 ) -> None:

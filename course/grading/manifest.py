@@ -11,6 +11,7 @@
     minutes = 10                   # how long a median student takes: an estimate
     extra = true                   # beyond the 100 points: adds to the score, not to what can be reached, optional
     loads = ["diffusers"]          # heavy modules that its checks import: loaded once, before the task runs, optional
+    compare = ["course.forward:add_noise"]      # the course's own code for it: `course compare`, and folded in the chapters, optional
     timeout = 10                   # seconds for one call, optional
     memory = 1024                  # MiB a call may use beyond what torch needs, optional
 
@@ -46,6 +47,7 @@ class Task:
     memory: int = 1024
     minutes: int = 0
     loads: tuple[str, ...] = ()
+    compare: tuple[str, ...] = ()
     extra: bool = False
 
 
@@ -89,7 +91,7 @@ def read_manifest(path: Path) -> list[Task]:
 
 
 _FIELDS = {"id": str, "title": str, "points": (int, float), "difficulty": int, "hints": list, "needs": list,
-           "docs": str, "timeout": (int, float), "memory": int, "minutes": int, "extra": bool, "loads": list}
+           "docs": str, "timeout": (int, float), "memory": int, "minutes": int, "extra": bool, "loads": list, "compare": list}
 
 
 def _task(entry: dict, path: Path) -> Task:

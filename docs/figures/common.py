@@ -7,7 +7,6 @@ repository's root, so the first block of each page puts `docs` on the import pat
 import ast
 import base64
 import html
-import importlib.util
 import io
 import re
 import subprocess
@@ -20,6 +19,7 @@ from pathlib import Path
 import markdown
 import matplotlib
 
+from course.grading.compare import listing, solved_by
 from course.grading.manifest import load_tasks
 
 matplotlib.use("Agg")
@@ -63,36 +63,24 @@ STYLE = {
 }
 
 
-def source(module: str, name: str, docstring: bool = False) -> str:
+def source(module: str, name: str, docstring: bool = False, solves: str = "") -> str:
     """The lines of `module.name` (a function, class, method or constant) as a fenced Markdown code block.
 
-    Nothing is copied into a chapter: if the name is gone, the build fails.
+    Nothing is copied into a chapter: if the name is gone, the build fails. What solves an exercise, by its manifest, comes folded.
 
     Args:
         module: importable name, such as "course.forward".
         name: dotted name inside the module.
         docstring: keep the docstrings. They repeat the formula printed beside the code, so they are dropped by default.
+        solves: a task that this solves, where the manifests, which know the course's own modules, can't say it.
     """
-    spec = importlib.util.find_spec(module)
-    if spec is None or not spec.origin:
-        raise ValueError(f"there is no module {module!r}")
-    text = Path(spec.origin).read_text(encoding="utf-8")
-    node: ast.AST = ast.parse(text)
-    for part in name.split("."):
-        found = [child for child in getattr(node, "body", []) if part in _defines(child)]
-        moved = [child for child in getattr(node, "body", []) if isinstance(child, ast.ImportFrom) and not child.level
-                 and part in [alias.asname or alias.name for alias in child.names]]
-        if not found and moved and isinstance(node, ast.Module):           # a package that gathers its parts
-            return source(moved[-1].module, name, docstring)
-        if not found:
-            raise ValueError(f"{module} has no {name!r}: was it renamed?")
-        node = found[-1]
-    first = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", []))])
-    dropped = set() if docstring else _docstring_lines(node, text.splitlines())
-    lines = [line for number, line in enumerate(text.splitlines(), 1) if first <= number <= node.end_lineno and number not in dropped]
-    span = f"lines {first} to {node.end_lineno}" if node.end_lineno > first else f"line {first}"
-    code = _narrow(textwrap.dedent("\n".join(lines)))
-    return f'```python title="{module.replace(".", "/")}.py, {span}"\n{code}\n```\n'
+    shown = listing(module, name, docstring)
+    block = f'```python title="{shown.where}"\n{_narrow(shown.code)}\n```\n'
+    tasks = [solves] if solves else solved_by(shown)
+    if not tasks:
+        return block
+    words = " and ".join([", ".join(f"`{task}`" for task in tasks[:-1]), f"`{tasks[-1]}`"] if len(tasks) > 1 else [f"`{tasks[0]}`"])
+    return f'??? solved "{words} solved? Compare: {shown.where}"\n\n' + textwrap.indent(block, "    ")
 
 
 @cache
@@ -111,25 +99,6 @@ def _narrow(code: str) -> str:
             line = head.rstrip()
         out.append(line)
     return "\n".join(out)
-
-
-def _defines(node: ast.AST) -> list[str]:
-    """The names that a statement gives a meaning to."""
-    if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
-        return [node.name]
-    targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
-    return [target.id for target in targets if isinstance(target, ast.Name)]
-
-
-def _docstring_lines(node: ast.AST, lines: list[str]) -> set[int]:
-    """The numbers of the lines of all docstrings inside `node`, with a blank line after each."""
-    numbers: set[int] = set()
-    for inner in ast.walk(node):
-        if isinstance(inner, (ast.FunctionDef, ast.ClassDef)) and ast.get_docstring(inner) is not None and len(inner.body) > 1:
-            doc = inner.body[0]
-            after = doc.end_lineno + 1 if not lines[doc.end_lineno].strip() else doc.end_lineno
-            numbers.update(range(doc.lineno, after + 1))
-    return numbers
 
 
 def figure(drawn: plt.Figure, name: str, alt: str, caption: str = "", stack: bool = False) -> str:
