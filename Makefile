@@ -66,7 +66,7 @@ bench: $(READY)
 	@$(RUN) bench $(ARGS)
 
 clean:
-	rm -rf .venv out site site-next docs/notebooks .cache .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv out site site-next docs/notebooks docs/slides .cache .pytest_cache .mypy_cache .ruff_cache
 
 # ---------------------------------------------------------------------------------------------------------------- set-up
 

@@ -1,6 +1,6 @@
 """What the interactive pages load after a click: runtimes from npm, and the shipped model as ONNX.
 
-    prepare(docs) -> docs/assets/runtimes/{ort,pyodide}/...     from npm, by docs/runtimes/package-lock.json with its hashes
+    prepare(docs) -> docs/assets/runtimes/{ort,pyodide,reveal}/...     from npm, by docs/runtimes/package-lock.json with its hashes
                      docs/assets/model/{unet,decoder,text}.onnx, tokenizer.json, manifest.json     exported from the weights
                      docs/assets/judge/{judge,algebra}.zip      course.equations and lark; sympy, for the Gaussian setting
 
@@ -25,6 +25,7 @@ RUNTIMES = {                                        # what is served, by the fol
     "ort": ("onnxruntime-web/dist/ort.wasm.bundle.min.mjs", "onnxruntime-web/dist/ort-wasm-simd-threaded.wasm"),
     "pyodide": ("pyodide/pyodide.mjs", "pyodide/pyodide.asm.mjs", "pyodide/pyodide.asm.wasm", "pyodide/python_stdlib.zip",
                 "pyodide/pyodide-lock.json"),
+    "reveal": ("reveal.js/dist/reveal.js", "reveal.js/dist/reveal.css", "reveal.js/dist/plugin/notes.js"),
 }
 VERSION = 1                                         # of the exported files' layout
 

@@ -43,23 +43,22 @@ def render(
     trace: Annotated[Path | None, typer.Option(help="Also draw a strip of the denoising into this file.")] = None,
 ) -> None:
     """Render a prompt, with a sampler from this course or with diffusers' own."""
-    from course.render import render_to_files
+    from course.render import Recipe, render_to_files
 
     try:
         seeds = [*(seed or []), *map(int, context.args)] or [42]      # --seed 1 2 3: the last two arrive as left-over arguments
     except ValueError:
         raise typer.BadParameter(f"unexpected: {' '.join(context.args)} (a prompt of several words needs quotes)") from None
+    recipe = Recipe(prompt, model, sampler, steps, guidance, negative, seeds, height, width, device, dtype, nets)
     if mine:
         from course.grading.mine import render_mine_to_files
 
         if engine != "course" or trace or nets != "diffusers":
             raise typer.BadParameter("--mine goes with neither --engine diffusers nor --nets nor --trace")
-        return _or_fail(lambda: render_mine_to_files(prompt, model, sampler, steps, guidance, negative, seeds, height, width, device,
-                                                     dtype, out, compare, only=part, each=each))
+        return _or_fail(lambda: render_mine_to_files(recipe, out, compare, only=part, each=each))
     if part or each:
         raise typer.BadParameter("--part and --each go with --mine")
-    _or_fail(lambda: render_to_files(prompt, model, sampler, engine, compare, steps, guidance, negative, seeds, height, width,
-                                     device, dtype, out, trace, nets))
+    _or_fail(lambda: render_to_files(recipe, out, engine, compare, trace))
 
 
 @app.command()
@@ -78,10 +77,10 @@ def edit(
     out: Annotated[Path, typer.Option(help="The changed picture")] = Path("out/edit.png"),
 ) -> None:
     """Change a picture: img2img, or inpainting with --mask."""
-    from course.editing import edit_file
+    from course.render import Recipe, edit_file
 
-    _or_fail(lambda: edit_file(picture, prompt, mask, model, device, out, strength=strength, sampler=sampler, num_steps=steps,
-                               guidance_scale=guidance, negative_prompt=negative, seed=seed))
+    recipe = Recipe(prompt, model, sampler, steps, guidance, negative, [seed], device=device)
+    _or_fail(lambda: edit_file(picture, recipe, out, mask, strength))
 
 
 @app.command()

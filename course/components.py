@@ -12,7 +12,6 @@ Each is loaded by the library it comes from, with `from_pretrained`, from the su
 from __future__ import annotations
 
 import copy
-import difflib
 import inspect
 import os
 from collections.abc import Mapping, Sequence
@@ -33,6 +32,7 @@ from course.model_files import (
     single_file,
     weights_among,
 )
+from course.names import did_you_mean
 
 NETS = ("diffusers", "course")
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -136,9 +136,8 @@ def locate(name: str | os.PathLike[str], parts: Sequence[str] = Components._fiel
         raise FileNotFoundError(single_file(path))
     if not path.is_dir():
         if path.suffix.lower() in SINGLE_FILES or not HUB_ID.fullmatch(str(name)):
-            hint = " Did you mean emoji?" if difflib.get_close_matches(str(name).lower(), ["emoji"]) else ""
-            raise FileNotFoundError(f"no model {str(name)!r}: it is not emoji, not a folder here, and not a hub id such as "
-                                    f"CompVis/stable-diffusion-v1-4.{hint}")
+            raise FileNotFoundError(f"no model {str(name)!r}{did_you_mean(name, ['emoji'], cutoff=0.6)} It is not emoji, not a folder "
+                                    f"here, and not a hub id such as CompVis/stable-diffusion-v1-4.")
         path = fetched(str(name), parts)
     missing = [kind for kind in parts if not (path / kind).is_dir()]
     if missing:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ def main(model: str = "emoji", out: Path = Path("out/demo"), steps: int = 25, gu
     from tqdm import tqdm
 
     from course.pictures import save_picture, write_whole
-    from course.render import largest_difference, quiet_libraries, render_ours, render_theirs
+    from course.render import Recipe, largest_difference, quiet_libraries, render_ours, render_theirs
     from course.samplers import TAUGHT
     from course.stable_diffusion import Snapshot, load_components, trace_strip
 
@@ -47,21 +48,22 @@ def main(model: str = "emoji", out: Path = Path("out/demo"), steps: int = 25, gu
     console = Console()
     console.print(f"{len(PROMPTS)} prompts, {len(TAUGHT)} samplers, {steps} steps, guidance {guidance:g}, model {model}")
     components = load_components(model)
-    prompts, seeds = list(PROMPTS), [seed] * len(PROMPTS)
-    render_theirs(components, prompts[:1], "ddim", 1, seeds[:1], [0], {})           # loads what is loaded once
-    options = {"guidance_scale": guidance}
+    prompts = list(PROMPTS)
+    recipe = Recipe(prompts, model, "ddim", steps, guidance, seeds=[seed] * len(prompts))
+    first = replace(recipe, prompt=prompts[:1], seeds=[seed])
+    render_theirs(components, replace(first, steps=1))                              # loads what is loaded once
     rows: list[tuple[str, ...]] = []
     pictures: list[list[Image.Image]] = []
     for name in tqdm(TAUGHT, desc="samplers", leave=False):
         calls, their_calls = [0], [0]
-        seconds, ours = timed(render_ours, components, prompts, name, steps, seeds, calls, None, {**options, "progress": False})
-        their_seconds, theirs = timed(render_theirs, components, prompts, name, steps, seeds, their_calls, options)
+        seconds, ours = timed(render_ours, components, replace(recipe, sampler=name), calls, None, False)
+        their_seconds, theirs = timed(render_theirs, components, replace(recipe, sampler=name), their_calls)
         rows.append((name, f"{calls[0]}", f"{their_calls[0]}", f"{seconds:.2f}", f"{their_seconds:.2f}",
                      f"{largest_difference(ours, theirs)}/255"))
         pictures.append([picture for pair in zip(ours, theirs, strict=True) for picture in pair])
 
     snapshots: list[Snapshot] = []
-    render_ours(components, prompts[:1], "ddim", steps, seeds[:1], [0], snapshots, {**options, "progress": False})
+    render_ours(components, first, trace=snapshots, progress=False)
     with torch.no_grad():
         strip = trace_strip(snapshots, components.vae)
 

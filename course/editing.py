@@ -12,18 +12,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 from tqdm.auto import tqdm
 
 from course.components import Components, check_fit, setting, vae_factor
 from course.forward import add_noise, diffuse
-from course.pictures import save_picture
 from course.prediction import Denoise, as_eps, eps_from_x0
 from course.samplers import SAMPLERS, TAUGHT, Draw, Sampler, renoise, transfer
 from course.schedule import Level, NoiseSchedule
@@ -298,26 +296,3 @@ def swap_words(before: str, after: str, components: Components, *, share: float 
     shared = shared_attention(components.unet, share)(network, num_steps)
     first, second = decode(chosen.sample(shared, noise, curve, num_steps, generator), components.vae)
     return first, second
-
-
-def edit_file(picture: Path, prompt: str, mask: Path | None, model: str, device: str, out: Path, **options: Any) -> None:
-    """`edit_image` on files; what is read is checked before a model is loaded. Raises ValueError in words."""
-    from course.components import load_components
-    from course.render import quiet_libraries
-
-    tail([], options["strength"])
-    image, marked = _opened(picture), _opened(mask) if mask else None
-    quiet_libraries()
-    edited = edit_image(image, prompt, load_components(model, device=device), mask=marked, **options)[0]
-    about = {"prompt": prompt, **options}
-    print(save_picture(edited, out, **about))
-
-
-def _opened(file: Path) -> Image.Image:
-    try:
-        with Image.open(file) as image:
-            return image.convert("RGB")
-    except FileNotFoundError:
-        raise ValueError(f"there is no picture {file}") from None
-    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{file} cannot be read as a picture: {error}") from None

@@ -2,53 +2,87 @@
 
 from __future__ import annotations
 
-import difflib
 import time
 import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from course.components import Components, diffusers_pipeline
+from course.names import did_you_mean
 from course.pictures import captioned, image_grid, save_picture
 from course.stable_diffusion import Snapshot, load_components, pick_sampler, picture_size, render_image, trace_strip
 
 ENGINES = ("course", "diffusers")
 
 
-def render_to_files(prompt: str, model: str, sampler: str, engine: str, compare: bool, steps: int, guidance: float,
-                    negative: str, seeds: list[int], height: int | None, width: int | None, device: str, dtype: str,
-                    out: Path, trace: Path | None, nets: str = "diffusers") -> None:
-    """Render `prompt` once per seed into `out`, and say what was done. Nothing is written before all pictures are there. `compare`
-    sets the course's sampler, on the networks of `nets`, beside diffusers' pipeline on diffusers' own networks.
+@dataclass(frozen=True)
+class Recipe:
+    """What is painted and how: a picture for each seed.
+
+    prompt: one for all, or one for each; height, width: pixels, None for the model's own.
+    """
+
+    prompt: str | Sequence[str]
+    model: str = "emoji"
+    sampler: str = "dpmpp_2m"
+    steps: int = 50
+    guidance: float = 7.5
+    negative: str = ""
+    seeds: Sequence[int] = (42,)
+    height: int | None = None
+    width: int | None = None
+    device: str = "auto"
+    dtype: str = "auto"
+    nets: str = "diffusers"
+
+    @property
+    def prompts(self) -> list[str]:
+        return [self.prompt] * len(self.seeds) if isinstance(self.prompt, str) else list(self.prompt)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What both engines take by the same names."""
+        return {"guidance_scale": self.guidance, "height": self.height, "width": self.width}
+
+    def about(self, *seeds: int) -> dict[str, Any]:
+        """What is written into a picture's file."""
+        return {"prompt": self.prompt, "negative": self.negative, "model": self.model, "sampler": self.sampler, "steps": self.steps,
+                "guidance": self.guidance, "seed": " ".join(map(str, seeds or self.seeds))}
+
+    def load(self, **other: str) -> Components:
+        """The model. Raises what `load_components` raises."""
+        return load_components(self.model, **{"device": self.device, "dtype": self.dtype, "nets": self.nets, **other})
+
+
+def writable(*files: Path | None) -> None:
+    """Raises ValueError for a file whose ending names no picture format."""
+    for file in filter(None, files):
+        if file.suffix.lower() not in Image.registered_extensions():
+            raise ValueError(f"{file} has no ending that names a picture format; .png is a good one")
+
+
+def render_to_files(recipe: Recipe, out: Path, engine: str = "course", compare: bool = False, trace: Path | None = None) -> None:
+    """Render a recipe into `out`, and say what was done. Nothing is written before all pictures are there. `compare`
+    sets the course's sampler, on the networks of `recipe.nets`, beside diffusers' pipeline on diffusers' own networks.
 
     Raises what `load_components` and `render_image` raise, OSError when a file cannot be written.
     """
     if engine not in ENGINES:
-        close = difflib.get_close_matches(engine, ENGINES, n=1)
-        hint = f"did you mean {close[0]}? " if close else ""
-        raise ValueError(f"unknown engine {engine!r}; {hint}There are {', '.join(ENGINES)}")
-    pick_sampler(sampler)                                             # a typing error is told before the model is loaded
-    for file in filter(None, [out, trace]):
-        if file.suffix.lower() not in Image.registered_extensions():
-            raise ValueError(f"{file} has no ending that names a picture format; .png is a good one")
+        raise ValueError(f"unknown engine {engine!r}{did_you_mean(engine, ENGINES)} There are {', '.join(ENGINES)}")
+    pick_sampler(recipe.sampler)                                      # a typing error is told before the model is loaded
+    writable(out, trace)
     if trace and engine == "diffusers":
         raise ValueError("--trace shows what the course's sampler does; leave out --engine diffusers")
     quiet_libraries()
-    components = load_components(model, device=device, dtype=dtype, nets=nets)
-    if model == "emoji" and prompt:
-        from course.emoji.data import parse
-
-        try:
-            parse(prompt)
-        except ValueError as reason:
-            print(f"note: outside what the emoji model has learned, so it will draw something else: {reason}")
-    prompts = [prompt] * len(seeds)
-    options: dict[str, Any] = {"guidance_scale": guidance, "height": height, "width": width, "negative_prompt": negative}
-    about = {"prompt": prompt, "negative": negative, "model": model, "sampler": sampler, "steps": steps, "guidance": guidance}
+    components = recipe.load()
+    if recipe.model == "emoji":
+        _say_what_is_unknown(recipe)
 
     pictures: dict[str, list[Image.Image]] = {}
     snapshots: list[Snapshot] = []
@@ -58,56 +92,99 @@ def render_to_files(prompt: str, model: str, sampler: str, engine: str, compare:
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always", UserWarning)
             if name == "course":
-                watch = snapshots if trace else None
-                pictures[name] = render_ours(components, prompts, sampler, steps, seeds, calls, watch, options)
+                pictures[name] = render_ours(components, recipe, calls, snapshots if trace else None)
             else:
-                own = load_components(model, device=device, dtype=dtype) if compare and nets != "diffusers" else components
-                pictures[name] = render_theirs(own, prompts, sampler, steps, seeds, calls, options)
+                own = recipe.load(nets="diffusers") if compare and recipe.nets != "diffusers" else components
+                pictures[name] = render_theirs(own, recipe, calls)
         for warning in {str(w.message) for w in said if issubclass(w.category, UserWarning)}:
             print(f"note: {warning}")
-        print(f"{name}: {sampler}, {steps} steps, {calls[0]} model calls, {time.perf_counter() - start:.1f} s")
+        print(f"{name}: {recipe.sampler}, {recipe.steps} steps, {calls[0]} model calls, {time.perf_counter() - start:.1f} s")
 
     if compare:
         print(f"largest difference: {largest_difference(*pictures.values())} of 255")
-        cells = [captioned(pictures[name][i], f"{name}, seed {seed}") for i, seed in enumerate(seeds) for name in pictures]
-        whole = image_grid(cells, len(seeds), 2)
+        whole = side_by_side(recipe, pictures)
     else:
-        whole = image_grid(pictures[engine], *grid_shape(len(seeds)))
-        if len(seeds) > 1:
-            for seed, picture in zip(seeds, pictures[engine], strict=True):
-                print(save_picture(picture, out.with_name(f"{out.stem}-{seed}{out.suffix}"), **about, seed=seed))
-    print(save_picture(whole, out, **about, seed=" ".join(map(str, seeds))))
+        whole = image_grid(pictures[engine], *grid_shape(len(recipe.seeds)))
+        save_each(recipe, pictures[engine], out)
+    print(save_picture(whole, out, **recipe.about()))
     if trace:
         with torch.no_grad():
-            print(save_picture(trace_strip(snapshots, components.vae), trace, **about, seed=" ".join(map(str, seeds))))
+            print(save_picture(trace_strip(snapshots, components.vae), trace, **recipe.about()))
 
 
-def render_ours(components: Components, prompts: str | list[str], sampler: str, steps: int, seeds: list[int], calls: list[int],
-                trace: list[Snapshot] | None, options: dict[str, Any]) -> list[Image.Image]:
-    """The course's way: one picture per prompt, each with its seed; calls[0] counts the calls of the U-Net."""
+def _say_what_is_unknown(recipe: Recipe) -> None:
+    from course.emoji.data import parse
+
+    for prompt in filter(None, dict.fromkeys(recipe.prompts)):
+        try:
+            parse(prompt)
+        except ValueError as reason:
+            print(f"note: outside what the emoji model has learned, so it will draw something else: {reason}")
+
+
+def side_by_side(recipe: Recipe, pictures: dict[str, list[Image.Image]]) -> Image.Image:
+    """A row for each seed, a column for each of the named lists of pictures."""
+    cells = [captioned(pictures[name][i], f"{name}, seed {seed}") for i, seed in enumerate(recipe.seeds) for name in pictures]
+    return image_grid(cells, len(recipe.seeds), len(pictures))
+
+
+def save_each(recipe: Recipe, pictures: list[Image.Image], out: Path) -> None:
+    """Several pictures as OUT-SEED.png each."""
+    for seed, picture in zip(recipe.seeds, pictures, strict=True) if len(pictures) > 1 else ():
+        print(save_picture(picture, out.with_name(f"{out.stem}-{seed}{out.suffix}"), **recipe.about(seed)))
+
+
+def render_ours(components: Components, recipe: Recipe, calls: list[int] | None = None, trace: list[Snapshot] | None = None,
+                progress: bool = True) -> list[Image.Image]:
+    """The course's way: one picture per seed; calls[0] counts the calls of the U-Net."""
     def count(i: int, t: float, x: Any) -> None:
-        calls[0] += 1
+        if calls is not None:
+            calls[0] += 1
 
     vae, unet, tokenizer, text_encoder, scheduler = components
-    return render_image(prompts, vae, unet, tokenizer, text_encoder, sampler, num_steps=steps, seed=seeds,
-                        schedule=scheduler.config, callback=count, trace=trace, **options)
+    return render_image(recipe.prompts, vae, unet, tokenizer, text_encoder, recipe.sampler, num_steps=recipe.steps, seed=list(recipe.seeds),
+                        schedule=scheduler.config, callback=count, trace=trace, negative_prompt=recipe.negative, progress=progress,
+                        **recipe.options)
 
 
-def render_theirs(components: Components, prompts: list[str], sampler: str, steps: int, seeds: list[int], calls: list[int],
-                  options: dict[str, Any]) -> list[Image.Image]:
+def render_theirs(components: Components, recipe: Recipe, calls: list[int] | None = None) -> list[Image.Image]:
     """diffusers' way, with the same components, seeds and schedule."""
     def count(module: Any, arguments: Any) -> None:
-        calls[0] += 1
+        if calls is not None:
+            calls[0] += 1
 
-    pipeline = diffusers_pipeline(components, sampler)
-    height, width = picture_size(options.get("height"), options.get("width"), components.unet, components.vae)
-    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-    options = {**options, "height": height, "width": width, "negative_prompt": [options.get("negative_prompt", "")] * len(seeds)}
+    pipeline = diffusers_pipeline(components, recipe.sampler)
+    height, width = picture_size(recipe.height, recipe.width, components.unet, components.vae)
     hook = components.unet.register_forward_pre_hook(count)
     try:
-        return pipeline(prompts, num_inference_steps=steps, generator=generators, **options).images
+        return pipeline(recipe.prompts, num_inference_steps=recipe.steps, guidance_scale=recipe.guidance, height=height, width=width,
+                        generator=[torch.Generator().manual_seed(seed) for seed in recipe.seeds],
+                        negative_prompt=[recipe.negative] * len(recipe.seeds)).images
     finally:
         hook.remove()
+
+
+def edit_file(picture: Path, recipe: Recipe, out: Path, mask: Path | None = None, strength: float = 0.7) -> None:
+    """`edit_image` on files, for the recipe's first seed; what is read is checked before a model is loaded. Raises ValueError in words."""
+    from course.editing import edit_image, tail
+
+    tail([], strength)
+    writable(out)
+    image, marked = _opened(picture), _opened(mask) if mask else None
+    quiet_libraries()
+    edited = edit_image(image, recipe.prompts[0], recipe.load(), mask=marked, strength=strength, sampler=recipe.sampler,
+                        num_steps=recipe.steps, guidance_scale=recipe.guidance, negative_prompt=recipe.negative, seed=recipe.seeds[0])[0]
+    print(save_picture(edited, out, **recipe.about(), strength=strength))
+
+
+def _opened(file: Path) -> Image.Image:
+    try:
+        with Image.open(file) as image:
+            return image.convert("RGB")
+    except FileNotFoundError:
+        raise ValueError(f"there is no picture {file}") from None
+    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{file} cannot be read as a picture: {error}") from None
 
 
 def largest_difference(ours: list[Image.Image], theirs: list[Image.Image]) -> int:

@@ -1,13 +1,13 @@
 """What has to be done before and after MkDocs builds the site.
 
 Before: one notebook per chapter, and the font of the social cards. After: the formulas, drawn by KaTeX's own renderer where Node
-is installed, so that a page needs no script to show them; without Node each reader's browser draws them.
+is installed, so that a page needs no script to show them (without Node each reader's browser draws them), and the slides (course.slides).
 
 A chapter is one Markdown file whose ```` ```python exec="on" ```` blocks run when the site is built, so no number, picture or
 line of code on a page can go stale. `notebook` turns the same file into an .ipynb, with those blocks as its cells.
 
     python -m course.site               writes docs/notebooks/*.ipynb and .cache/plugin/social/fonts, as `make docs` does first
-    python -m course.site finish SITE   draws the formulas of a built site, as `make docs` does last
+    python -m course.site finish SITE   draws the formulas of a built site and cuts its slides, as `make docs` does last
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from typing import Any
 import griffe
 import jupytext
 
-from course import browser
+from course import browser, slides
 
 ROOT = Path(__file__).resolve().parent.parent
 FENCE = re.compile(r"^(?P<indent> *)(?P<fence>`{3,})python(?P<options>[^\n`]*)\n(?P<body>.*?)^(?P=indent)(?P=fence) *$",
@@ -102,6 +102,12 @@ def prepare(docs: Path = ROOT / "docs", cache: Path = ROOT / ".cache") -> None:
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             path.write_text(text, encoding="utf-8")
 
+    decks = docs / "slides"                                                     # so that links to them are checked; `finish` fills them
+    shutil.rmtree(decks, ignore_errors=True)
+    decks.mkdir()
+    for chapter in chapters:
+        (decks / f"{chapter.stem}.html").write_text(slides.PLACEHOLDER, encoding="utf-8")
+
     for problem in browser.prepare(docs, cache):
         print(problem)
 
@@ -152,7 +158,12 @@ def drawn(formulas: list[tuple[str, bool, str]], katex: Path) -> dict[tuple[str,
 
 
 def finish(site: Path) -> str:
-    """Draw the formulas of all pages of a built site, and take LaTeX out of its search index. Returns what was done, in a line."""
+    """Draw the formulas of all pages of a built site, take LaTeX out of its search index, and cut the slides. Returns what was done."""
+    formulas = _draw(site)
+    return f"{formulas} {slides.cut_all(site)} decks of slides cut."
+
+
+def _draw(site: Path) -> str:
     pages = {path: path.read_text(encoding="utf-8") for path in sorted(site.rglob("*.html"))}
     if not pages:
         raise FileNotFoundError(f"there is no built site in {site}")

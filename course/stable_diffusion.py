@@ -12,7 +12,6 @@ components.py; what happens between them is ours, and gives the picture that dif
 from __future__ import annotations
 
 import copy
-import difflib
 import inspect
 import math
 import operator
@@ -27,6 +26,7 @@ from tqdm.auto import tqdm
 
 from course.components import Components, check_fit, load_components, prompt_length, setting, vae_factor
 from course.guidance import Pair, classifier_free
+from course.names import did_you_mean
 from course.pictures import captioned, enlarged, image_grid
 from course.prediction import TO_EPS, Denoise, as_eps, x0_from_eps
 from course.samplers import SAMPLERS, TAUGHT, Sampler
@@ -318,10 +318,8 @@ def pick_sampler(scheduler: Any) -> Any:
         if scheduler in SAMPLERS:
             return SAMPLERS[scheduler]
         elsewhere = next((name for name, sampler in SAMPLERS.items() if scheduler in (*sampler.also, sampler.theirs)), None)
-        close = [elsewhere] if elsewhere else (difflib.get_close_matches(scheduler.lower(), TAUGHT, n=1, cutoff=0.4)
-                                               or difflib.get_close_matches(scheduler.lower(), SAMPLERS, n=1, cutoff=0.4))
-        hint = f"did you mean {close[0]}? " if close else ""
-        raise ValueError(f"unknown sampler {scheduler!r}; {hint}There are {', '.join(SAMPLERS)}")
+        near = f", did you mean {elsewhere!r}?" if elsewhere else did_you_mean(scheduler, TAUGHT, SAMPLERS)
+        raise ValueError(f"unknown sampler {scheduler!r}{near} There are {', '.join(SAMPLERS)}")
     if isinstance(scheduler, Sampler) or (hasattr(scheduler, "set_timesteps") and hasattr(scheduler, "step")):
         return scheduler
     raise ValueError(f"scheduler must be the name of a sampler or a diffusers scheduler; got a {type(scheduler).__name__}")

@@ -15,7 +15,6 @@ Every `rng` here is a `random.Random`; None means no jitter, or the canonical wo
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -26,6 +25,8 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+
+from course.names import did_you_mean
 
 SIZE = 64                       # pixels, each way
 CELL = SIZE // 8                # pixels of one latent cell: the autoencoder shrinks a picture to 8 x 8 cells
@@ -90,12 +91,7 @@ class Scene:
 
 def _known(word: object, words: Sequence[str], what: str) -> None:
     if word not in words:
-        raise ValueError(f"unknown {what} {word!r}{_nearest(str(word), words)}; choose from: {', '.join(words)}")
-
-
-def _nearest(word: str, words: Sequence[str]) -> str:
-    near = difflib.get_close_matches(word, words, n=1)
-    return f" (did you mean {near[0]!r}?)" if near else ""
+        raise ValueError(f"unknown {what} {word!r}{did_you_mean(word, words, cutoff=0.6)} Choose from: {', '.join(words)}")
 
 
 def random_scene(rng: Random, pairs: str = "training", objects: int | None = None) -> Scene:
@@ -265,8 +261,8 @@ def parse(text: str) -> Scene:
         raise ValueError("the caption is empty; try 'a bear above a horse on a white background'")
     for word in plain.split():
         if word not in words():
-            raise ValueError(f"{word[:40]!r} is not a word of these captions{_nearest(word[:40], words())}; "
-                             f"objects: {', '.join(OBJECTS)}; background colours: {', '.join(COLOURS)}")
+            raise ValueError(f"{word[:40]!r} is not a word of these captions{did_you_mean(word, words(), cutoff=0.6)} "
+                             f"Objects: {', '.join(OBJECTS)}; background colours: {', '.join(COLOURS)}")
     match = _CAPTION.fullmatch(plain)
     if not match:
         raise ValueError(f"cannot read {plain[:120]!r}; captions look like 'a large bear on a white background' or "

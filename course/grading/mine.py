@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from course.components import Components, load_components, prompt_length, setting, vae_factor
+from course.components import Components, prompt_length, setting, vae_factor
 from course.grading.manifest import EXERCISES, Task, load_tasks
 from course.grading.progress import run
 from course.grading.student import handed_in_at
@@ -31,9 +31,18 @@ from course.nets.blocks import ResBlock, one_each
 from course.nets.text_encoder import TextEncoder
 from course.nets.tokenizer import Tokenizer, split
 from course.nets.unet import FeedForward, UNet, timestep_embedding
-from course.pictures import captioned, image_grid, save_picture
+from course.pictures import image_grid, save_picture
 from course.prediction import as_eps
-from course.render import grid_shape, largest_difference, quiet_libraries, render_ours
+from course.render import (
+    Recipe,
+    grid_shape,
+    largest_difference,
+    quiet_libraries,
+    render_ours,
+    save_each,
+    side_by_side,
+    writable,
+)
 from course.samplers import SAMPLERS, Sampler, ddpm, fresh_noise, transfer, weighted
 from course.schedule import Level, NoiseSchedule
 from course.stable_diffusion import (
@@ -136,26 +145,24 @@ class Grid:
 
 
 @torch.no_grad()
-def render_mine(components: Components, prompt: str, sampler: str, steps: int, seeds: list[int], parts: Parts,
-                guidance_scale: float = 7.5, negative_prompt: str = "", height: int | None = None,
-                width: int | None = None, calls: list[int] | None = None) -> list[Image.Image]:
+def render_mine(components: Components, recipe: Recipe, parts: Parts, calls: list[int] | None = None) -> list[Image.Image]:
     """One picture per seed, out of the student's parts where there are any. `calls`, if given, counts model calls in calls[0].
 
     Raises what `render_image` raises, and ValueError naming the function when one of the student's fails.
     """
-    chosen = pick_sampler(sampler)
+    chosen = pick_sampler(recipe.sampler)
     if not isinstance(chosen, Sampler):
         raise ValueError("--mine needs one of the course's samplers by name")
     vae, unet, tokenizer, text_encoder, scheduler = my_networks(components, parts)
     schedule = my_schedule(scheduler.config, parts)
-    grid = Grid(my_levels(chosen, schedule, steps, parts))
+    grid = Grid(my_levels(chosen, schedule, recipe.steps, parts))
 
-    h, w = (pixels // vae_factor(vae) for pixels in picture_size(height, width, unet, vae))
+    h, w = (pixels // vae_factor(vae) for pixels in picture_size(recipe.height, recipe.width, unet, vae))
     shape = (setting(unet, "in_channels", 4), h, w)
-    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-    noise = fresh_noise(torch.empty(len(seeds), *shape), generators)      # drawn in any case: ddpm goes on from there
+    generators = [torch.Generator().manual_seed(seed) for seed in recipe.seeds]
+    noise = fresh_noise(torch.empty(len(generators), *shape), generators)      # drawn in any case: ddpm goes on from there
     if draw := parts.get("ch10.initial_noise"):
-        noise = draw(seeds, shape)
+        noise = draw(list(recipe.seeds), shape)
     x = chosen.start(noise.to(_home(unet)[0]), schedule, grid.levels[0])                        # (B, C, h, w)
 
     def network(x: Tensor, alpha_bar: Any, context: Tensor) -> Tensor:
@@ -167,7 +174,7 @@ def render_mine(components: Components, prompt: str, sampler: str, steps: int, s
     to_ids = parts.get("ch09.token_ids") if isinstance(tokenizer, Tokenizer) else None
 
     def encode(texts: list[str]) -> Tensor:
-        texts = [text or negative_prompt for text in texts]
+        texts = [text or recipe.negative for text in texts]
         if to_ids is None or not "".join(texts).isascii():                 # the exercise is for words of ASCII letters
             return encode_prompts(texts, tokenizer, text_encoder)
         merges = [list(pair) for pair in sorted(tokenizer.rank, key=tokenizer.rank.__getitem__)]
@@ -182,12 +189,14 @@ def render_mine(components: Components, prompt: str, sampler: str, steps: int, s
 
     loop = parts.get("ch10.render_image") if chosen.run is SAMPLERS["ddim"].run else None
     if loop:
-        pixels = torch.cat([loop(prompt, encode, network, decode, x[i:i + 1], grid.alpha_bars, guidance_scale, factor)
-                            for i in range(len(seeds))])
+        pixels = torch.cat([loop(prompt, encode, network, decode, x[i:i + 1], grid.alpha_bars, recipe.guidance, factor)
+                            for i, prompt in enumerate(recipe.prompts)])
     else:
-        negative, positive = (context.expand(len(seeds), -1, -1) for context in encode(["", prompt]).split(1))
-        denoise = my_guidance(network, negative, positive, guidance_scale, parts)
-        x0 = my_sampler(sampler, chosen, denoise, x, grid, generators, parts,
+        texts = list(dict.fromkeys(recipe.prompts))
+        contexts = encode(["", *texts])                                                       # (1 + texts, L, D)
+        positive = contexts[[1 + texts.index(prompt) for prompt in recipe.prompts]]           # (B, L, D)
+        denoise = my_guidance(network, contexts[:1].expand_as(positive), positive, recipe.guidance, parts)
+        x0 = my_sampler(recipe.sampler, chosen, denoise, x, grid, generators, parts,
                         chosen.arguments(schedule, chosen.options(schedule)))
         images = decode(x0 / factor)
         if not images.isfinite().all():
@@ -348,53 +357,44 @@ def my_sampler(name: str, sampler: Sampler, denoise: Callable[[Tensor, Any], Ten
     return x
 
 
-def render_mine_to_files(prompt: str, model: str, sampler: str, steps: int, guidance: float, negative: str, seeds: list[int],
-                         height: int | None, width: int | None, device: str, dtype: str, out: Path, compare: bool = False,
-                         folder: Path = EXERCISES, only: Collection[str] | None = None, each: bool = False) -> None:
+def render_mine_to_files(recipe: Recipe, out: Path, compare: bool = False, folder: Path = EXERCISES, only: Collection[str] | None = None,
+                         each: bool = False) -> None:
     """Render with the student's parts into `out`, and say whose each part was.
 
     `only`: the names of the tasks to use, and no others. `compare` puts the course's picture beside it. `each` replaces the
     course's parts one after another and says how far the picture is from the course's after each. Raises what `render_mine`
     raises, OSError when the file cannot be written.
     """
-    pick_sampler(sampler)
-    if out.suffix.lower() not in Image.registered_extensions():
-        raise ValueError(f"{out} has no ending that names a picture format; .png is a good one")
+    pick_sampler(recipe.sampler)
+    writable(out)
     quiet_libraries()
     parts = Parts(folder, only=only)
     if unknown := parts.unknown():
         raise ValueError(f"there is no task {', '.join(unknown)}; the names are those after the dot, such as resnet_block")
     try:
-        components = load_components(model, device=device, dtype=dtype, nets="course")
+        components = recipe.load(nets="course")
     except ValueError as reason:
         print(f"note: your blocks of chapter 9 cannot be used here: {reason}")
-        components = load_components(model, device=device, dtype=dtype)
+        components = recipe.load(nets="diffusers")
     calls, start = [0], time.perf_counter()
-    pictures = render_mine(components, prompt, sampler, steps, seeds, parts, guidance, negative, height, width, calls)
-    print(f"mine: {sampler}, {steps} steps, {calls[0]} model calls, {time.perf_counter() - start:.1f} s")
+    pictures = render_mine(components, recipe, parts, calls)
+    print(f"mine: {recipe.sampler}, {recipe.steps} steps, {calls[0]} model calls, {time.perf_counter() - start:.1f} s")
     whole = my_image_grid(pictures, parts) if len(pictures) > 1 else pictures[0]
-    about = {"prompt": prompt, "negative": negative, "model": model, "sampler": sampler, "steps": steps, "guidance": guidance}
+    theirs = render_ours(components, recipe) if compare or each else []
     if compare:
-        options = {"guidance_scale": guidance, "height": height, "width": width, "negative_prompt": negative}
-        theirs = render_ours(components, prompt, sampler, steps, seeds, [0], None, options)
         print(f"largest difference from the course's picture: {largest_difference(pictures, theirs)} of 255")
-        cells = [captioned(picture, f"{whose}, seed {seed}") for i, seed in enumerate(seeds)
-                 for whose, picture in (("mine", pictures[i]), ("course", theirs[i]))]
-        whole = image_grid(cells, len(seeds), 2)
+        whole = side_by_side(recipe, {"mine": pictures, "course": theirs})
     mine = sum(part.yours for part in parts.used.values())
     print(f"{mine} of {len(parts.used)} parts are yours:")
     for part in parts.used.values():
         print(f"  {part}")
     if each:
-        theirs = render_ours(components, prompt, sampler, steps, seeds, [0], None, {
-            "guidance_scale": guidance, "height": height, "width": width, "negative_prompt": negative})
         print("the largest difference from the course's picture, of 255, with one part after another replaced by yours:")
         for name, some in parts.one_after_another():
-            again = render_mine(components, prompt, sampler, steps, seeds, some, guidance, negative, height, width)
-            print(f"  {name:<22} {largest_difference(again, theirs)}")
-    for seed, picture in zip(seeds, pictures, strict=True) if len(seeds) > 1 and not compare else ():
-        print(save_picture(picture, out.with_name(f"{out.stem}-{seed}{out.suffix}"), **about, seed=seed))
-    print(save_picture(whole, out, **about, seed=" ".join(map(str, seeds))))
+            print(f"  {name:<22} {largest_difference(render_mine(components, recipe, some), theirs)}")
+    if not compare:
+        save_each(recipe, pictures, out)
+    print(save_picture(whole, out, **recipe.about()))
 
 
 def my_image_grid(pictures: list[Image.Image], parts: Parts) -> Image.Image:

@@ -173,5 +173,29 @@ def ranking(given: Mapping[str, Any], spec: Mapping[str, Any]) -> None:
         raise CheckFailed("wrong_value", f"{_said(found)}. Model a should have the lower log p(x), by {spec['apart']:g} at least")
 
 
+def self_test(given: Mapping[str, Any], spec: Mapping[str, Any]) -> None:
+    """Questions with one short answer each, of which `least` have to be right; says what to look up and not what is right."""
+    questions = spec["questions"]
+    missed = [question["about"] for name, question in questions.items() if not _answers(given.get(name), question)]
+    right = len(questions) - len(missed)
+    if right < spec["least"]:
+        raise CheckFailed("wrong_value", f"{right} of {len(questions)} are right; {spec['least']} are enough. "
+                                         f"Look up: {'; '.join(missed)}.")
+
+
+def _answers(value: Any, question: Mapping[str, Any]) -> bool:
+    """Whether a value is the right one: words whatever their capitals, numbers within a little, lists number by number."""
+    right = question["right"]
+    if isinstance(right, str):
+        return isinstance(value, str) and value.strip().lower() == right.lower()
+    if isinstance(right, list):
+        return value == right
+    try:
+        return abs(number(value, "the answer") - right) <= question.get("within", 1e-6)
+    except CheckFailed:
+        return False
+
+
 CHECKS: dict[str, Callable[[Mapping[str, Any], Mapping[str, Any]], None]] = {
-    "two_directions": two_directions, "which_q": which_q, "codes": codes, "one_bound": one_bound, "ranking": ranking}
+    "two_directions": two_directions, "which_q": which_q, "codes": codes, "one_bound": one_bound, "ranking": ranking,
+    "self_test": self_test}

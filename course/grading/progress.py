@@ -7,7 +7,6 @@ The checks run in this process, on one's own files, and are not a sandbox: `cour
 from __future__ import annotations
 
 import contextlib
-import difflib
 import importlib
 import json
 import signal
@@ -29,6 +28,7 @@ from course.grading.confine import limit_memory
 from course.grading.errors import CheckFailed
 from course.grading.manifest import CHECKS, EXERCISES, REPOSITORY, Task, load_tasks
 from course.grading.run import Check, Result, load_checks, run_task
+from course.names import did_you_mean
 
 HINTS_SHOWN = REPOSITORY / ".cache" / "hints.json"      # {"ch03.add_noise": 2}: how many rungs of a ladder were shown
 STYLES = {"passed": "green", "failed": "red", "not_attempted": "dim"}
@@ -50,9 +50,9 @@ def select(names: Sequence[str], tasks: dict[str, Task]) -> list[str]:
         found = [task.id for task in tasks.values() if wanted in (task.id, *task.id.split("."), task.chapter)]
         if not found:
             known = [*tasks, *{task.chapter for task in tasks.values()}, *{i.split(".")[0] for i in tasks}]
-            close = difflib.get_close_matches(wanted, known, n=3, cutoff=0.5)
-            raise ValueError(f"there is no task or chapter {name!r}; " + (f"did you mean {', '.join(close)}?" if close else
-                             f"chapters are {', '.join(sorted({i.split('.')[0] for i in tasks}))}"))
+            near = did_you_mean(wanted, known, count=3, cutoff=0.5)
+            chapters = ", ".join(sorted({i.split(".")[0] for i in tasks}))
+            raise ValueError(f"there is no task or chapter {name!r}{near} Chapters are {chapters}")
         chosen |= dict.fromkeys(found)
     return list(chosen) if names else list(tasks)
 

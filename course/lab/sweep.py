@@ -12,7 +12,6 @@ stopped. One setting is rendered in batches; batches can be spread over processe
 from __future__ import annotations
 
 import csv
-import difflib
 import errno
 import functools
 import hashlib
@@ -26,6 +25,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from PIL import Image
+
+from course.names import did_you_mean
 
 
 class Setting(NamedTuple):
@@ -78,8 +79,8 @@ def grid(**lists: Any) -> list[Setting]:
     unknown = set(lists) - set(Setting._fields)
     if unknown:
         name = sorted(unknown)[0]
-        raise ValueError(f"a sweep has no setting {name!r}{_nearest(name, Setting._fields)}; "
-                         f"there are {', '.join(Setting._fields)}")
+        raise ValueError(f"a sweep has no setting {name!r}{did_you_mean(name, Setting._fields)} "
+                         f"There are {', '.join(Setting._fields)}")
     values = {field: as_list(lists.get(field, default)) for field, default in Setting._field_defaults.items()}
     settings = [Setting(*combination) for combination in itertools.product(*values.values())]
     return [check(setting) for setting in dict.fromkeys(settings)]
@@ -99,12 +100,12 @@ def check(setting: Setting) -> Setting:
     from course.samplers import SAMPLERS
 
     if setting.sampler not in SAMPLERS:
-        raise ValueError(f"unknown sampler {setting.sampler!r}{_nearest(setting.sampler, SAMPLERS)}; "
-                         f"there are {', '.join(SAMPLERS)}")
+        raise ValueError(f"unknown sampler {setting.sampler!r}{did_you_mean(setting.sampler, SAMPLERS)} "
+                         f"There are {', '.join(SAMPLERS)}")
     if setting.engine not in ENGINES:
-        raise ValueError(f"unknown engine {setting.engine!r}; it is course or diffusers")
+        raise ValueError(f"unknown engine {setting.engine!r}{did_you_mean(setting.engine, ENGINES)} It is {' or '.join(ENGINES)}")
     if setting.nets not in NETS:
-        raise ValueError(f"unknown nets {setting.nets!r}; they are {' or '.join(NETS)}")
+        raise ValueError(f"unknown nets {setting.nets!r}{did_you_mean(setting.nets, NETS)} They are {' or '.join(NETS)}")
     try:
         steps, guidance = int(setting.steps), float(setting.guidance)
         height, width = int(setting.height), int(setting.width)
@@ -114,11 +115,6 @@ def check(setting: Setting) -> Setting:
     if steps < 1 or steps != float(setting.steps) or not abs(guidance) < float("inf") or min(height, width) < 0:
         raise ValueError(f"cannot render {setting.steps} steps at guidance {setting.guidance}, {width} x {height}")
     return setting._replace(steps=steps, guidance=guidance, height=height, width=width)
-
-
-def _nearest(name: Any, known: Sequence[str] | Mapping[str, Any]) -> str:
-    close = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.4)
-    return f", did you mean {close[0]!r}?" if close else ""
 
 
 def from_toml(path: str | os.PathLike[str]) -> tuple[list[Setting], list[str], list[int]]:

@@ -97,11 +97,11 @@ def test_the_diffusers_engine_is_diffusers(render, monkeypatch):
 
 
 @pytest.mark.parametrize(("arguments", "code", "message"), [
-    (["--sampler", "eulr"], 1, "did you mean euler?"),
-    (["--engine", "difusers"], 1, "did you mean diffusers?"),
+    (["--sampler", "eulr"], 1, "did you mean 'euler'?"),
+    (["--engine", "difusers"], 1, "did you mean 'diffusers'?"),
     (["--out", "picture"], 1, "no ending that names a picture format"),
     (["--height", "63"], 1, "63 is not a multiple of 8"),
-    (["--model", "emojis"], 1, "Did you mean emoji?"),
+    (["--model", "emojis"], 1, "did you mean 'emoji'?"),
     (["--device", "tpu"], 1, "device 'tpu' is not on this machine"),
     (["--steps", "0"], 1, "num_steps must be a whole number from 1"),
     (["--seed", "x"], 2, "--seed"),

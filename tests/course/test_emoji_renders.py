@@ -57,9 +57,9 @@ def test_the_parts_to_swap_in(shipped):
 
 @pytest.mark.parametrize(("prompt", "said"), [("a beer on a white background", "did you mean 'bear'"), (PROMPT, None), ("", None)])
 def test_a_prompt_outside_its_world_is_drawn_and_said_so(tmp_path, capsys, prompt, said):
-    from course.render import render_to_files
+    from course.render import Recipe, render_to_files
 
-    render_to_files(prompt, "emoji", "ddim", "course", False, 1, 1.0, "", [1], None, None, "cpu", "auto", tmp_path / "a.png", None)
+    render_to_files(Recipe(prompt, "emoji", "ddim", 1, 1.0, seeds=[1], device="cpu"), tmp_path / "a.png")
     assert (tmp_path / "a.png").exists()
     output = capsys.readouterr().out
     assert ("outside what the emoji model has learned" in output) == (said is not None)

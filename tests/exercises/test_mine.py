@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from course.grading.mine import Grid, Parts, render_mine, render_mine_to_files
-from course.render import largest_difference, render_ours
+from course.render import Recipe, largest_difference, render_ours
 from course.samplers import TAUGHT
 from course.schedule import CLEAN, Level
 from course.stable_diffusion import load_components
@@ -23,15 +23,19 @@ def components(tiny_model_dir):
     return load_components(str(tiny_model_dir), device="cpu")
 
 
+def bear(sampler, seeds, steps=4, model=""):
+    return Recipe("a bear", str(model), sampler, steps, guidance=3.0, seeds=seeds, device="cpu")
+
+
 def ours(components, sampler, seeds, steps=4):
-    return render_ours(components, "a bear", sampler, steps, seeds, [0], None, {"guidance_scale": 3.0})
+    return render_ours(components, bear(sampler, seeds, steps))
 
 
 @pytest.mark.parametrize("variant", ["first", "second"])
 @pytest.mark.parametrize("sampler", TAUGHT)
 def test_a_finished_student_paints_the_courses_picture(components, sampler, variant):
     parts, calls = Parts(VARIANTS / variant), [0]
-    pictures = render_mine(components, "a bear", sampler, 4, [1, 2], parts, 3.0, calls=calls)
+    pictures = render_mine(components, bear(sampler, [1, 2], 4), parts, calls=calls)
     assert largest_difference(pictures, ours(components, sampler, [1, 2])) <= 1
     assert all(part.yours for part in parts.used.values())
     assert any(part.task.startswith("ch06.") for part in parts.used.values())
@@ -41,7 +45,7 @@ def test_a_finished_student_paints_the_courses_picture(components, sampler, vari
 @pytest.mark.parametrize("sampler", ["pndm", "ddpm", "lms"])
 def test_without_any_exercise_it_is_the_course_that_paints(components, sampler, tmp_path):
     parts = Parts(tmp_path)
-    pictures = render_mine(components, "a bear", sampler, 4, [1], parts, 3.0)
+    pictures = render_mine(components, bear(sampler, [1], 4), parts)
     assert largest_difference(pictures, ours(components, sampler, [1])) == 0
     assert not any(part.yours for part in parts.used.values())
     assert {part.why for part in parts.used.values()} == {"not attempted yet"}
@@ -51,7 +55,7 @@ def test_a_wrong_part_is_not_used(components, tmp_path):
     text = (VARIANTS / "first" / "ch08_guidance.py").read_text()
     (tmp_path / "ch08_guidance.py").write_text(text.replace("unconditional + scale", "conditional + scale"))
     parts = Parts(tmp_path)
-    pictures = render_mine(components, "a bear", "pndm", 3, [5], parts, 3.0)
+    pictures = render_mine(components, bear("pndm", [5], 3), parts)
     assert not parts.used["ch08.guide"].yours
     assert "course check ch08.guide" in parts.used["ch08.guide"].why
     assert largest_difference(pictures, ours(components, "pndm", [5], 3)) <= 1
@@ -62,10 +66,10 @@ def test_the_students_sampler_really_paints(components, tmp_path, monkeypatch):
     text = (VARIANTS / "first" / "ch06_samplers.py").read_text()
     (tmp_path / "ch06_samplers.py").write_text(text)
     parts = Parts(tmp_path)
-    right = render_mine(components, "a bear", "pndm", 3, [5], parts, 3.0)
+    right = render_mine(components, bear("pndm", [5], 3), parts)
     (tmp_path / "ch06_samplers.py").write_text(text + "\n\n_plms = plms_sample\n\n\ndef plms_sample(denoise, x, grid):\n"
                                                       "    return _plms(denoise, x, grid) * 0.5\n")
-    wrong = render_mine(components, "a bear", "pndm", 3, [5], parts, 3.0)     # the same Parts: judged when it was right
+    wrong = render_mine(components, bear("pndm", [5], 3), parts)     # the same Parts: judged when it was right
     assert largest_difference(right, wrong) > 1
 
 
@@ -73,7 +77,7 @@ def test_an_error_in_a_students_part_names_it(components, tmp_path):
     text = (VARIANTS / "first" / "ch10_pipeline.py").read_text()
     (tmp_path / "ch10_pipeline.py").write_text(text.replace("def to_uint8(images):\n", "def to_uint8(images):\n    assert images.shape[2] < 60\n"))
     with pytest.raises(ValueError, match=r"your to_uint8 in ch10_pipeline\.py raised AssertionError"):
-        render_mine(components, "a bear", "pndm", 2, [5], Parts(tmp_path), 3.0)
+        render_mine(components, bear("pndm", [5], 2), Parts(tmp_path))
 
 
 def test_levels_and_alpha_bars_name_each_other():
@@ -92,7 +96,7 @@ def test_the_command_says_whose_each_part_was(tiny_model_dir, tmp_path, capsys):
     student.mkdir()
     for name in ("ch03_forward.py", "ch06_samplers.py"):
         (student / name).write_text((VARIANTS / "first" / name).read_text())
-    render_mine_to_files("a bear", str(tiny_model_dir), "pndm", 2, 3.0, "", [1, 2], None, None, "cpu", "float32", out, True, student)
+    render_mine_to_files(bear("pndm", [1, 2], 2, tiny_model_dir), out, True, student)
     said = capsys.readouterr().out
     assert "mine: pndm, 2 steps, 3 model calls" in said
     assert re.search(r"largest difference from the course's picture: [01] of 255", said)
@@ -106,7 +110,7 @@ def test_the_command_says_whose_each_part_was(tiny_model_dir, tmp_path, capsys):
 
 def test_a_wrong_ending_is_told_before_anything_is_loaded(tmp_path):
     with pytest.raises(ValueError, match="names a picture format"):
-        render_mine_to_files("a bear", "no such model", "pndm", 2, 3.0, "", [1], None, None, "cpu", "float32", tmp_path / "mine.txt")
+        render_mine_to_files(bear("pndm", [1], 2, "no such model"), tmp_path / "mine.txt")
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +125,7 @@ BLOCKS = {"token_ids", "causal_attention", "resnet_block", "multi_head_attention
 @pytest.mark.parametrize("variant", ["first", "second"])
 def test_the_students_blocks_carry_the_weights(components, readable, variant):
     parts = Parts(VARIANTS / variant)
-    pictures = render_mine(readable, "a bear", "ddim", 3, [1, 2], parts, 3.0)
+    pictures = render_mine(readable, bear("ddim", [1, 2], 3), parts)
     assert {part.task.split(".")[1] for part in parts.used.values() if part.yours} >= BLOCKS
     assert largest_difference(pictures, ours(components, "ddim", [1, 2], 3)) <= 1
     x, context = torch.randn(1, 4, 8, 8), torch.randn(1, 16, 32)
@@ -134,21 +138,20 @@ def test_each_block_alone_is_asked(readable, name, monkeypatch):
     parts, asked = Parts(VARIANTS / "first", only=[name]), []
     function = parts.function
     monkeypatch.setattr(parts, "function", lambda task: lambda *args: asked.append(task) or function(task)(*args))
-    picture = render_mine(readable, "a bear", "dpmpp_2m", 2, [1], parts, 3.0)
+    picture = render_mine(readable, bear("dpmpp_2m", [1], 2), parts)
     assert set(asked) == {f"ch09.{name}"}
     assert {part.task for part in parts.used.values() if part.yours} == set(asked)
     assert largest_difference(picture, ours(readable, "dpmpp_2m", [1], 2)) <= 1
 
 
 def test_what_each_replacement_changes_is_said(tiny_model_dir, tmp_path, capsys):
-    where = {"height": None, "width": None, "device": "cpu", "dtype": "auto", "folder": VARIANTS / "first"}
-    render_mine_to_files("a bear", str(tiny_model_dir), "dpmpp_2m", 2, 3.0, "", [1], out=tmp_path / "a.png", each=True,
-                         only=["resnet_block", "geglu", "guide"], **where)
+    render_mine_to_files(bear("dpmpp_2m", [1], 2, tiny_model_dir), tmp_path / "a.png", each=True, folder=VARIANTS / "first",
+                         only=["resnet_block", "geglu", "guide"])
     said = capsys.readouterr().out
     assert re.search(r"one part after another replaced by yours:\n  resnet_block +[01]\n  geglu +[01]\n  guide +[01]\n", said)
     assert "not asked for" in said
     with pytest.raises(ValueError, match="there is no task resblock"):
-        render_mine_to_files("a bear", str(tiny_model_dir), "ddim", 2, 3.0, "", [1], out=tmp_path / "b.png", only=["resblock"], **where)
+        render_mine_to_files(bear("ddim", [1], 2, tiny_model_dir), tmp_path / "b.png", only=["resblock"])
 
 
 def test_a_task_that_a_course_has_dropped_is_the_courses(monkeypatch):

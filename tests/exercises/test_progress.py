@@ -94,7 +94,7 @@ def test_a_chapter_has_many_names(name):
 
 
 def test_an_unknown_name_brings_the_closest(folder):
-    with pytest.raises(ValueError, match=r"no task or chapter 'ch03.addnoise'; did you mean ch03.add_noise"):
+    with pytest.raises(ValueError, match=r"no task or chapter 'ch03.addnoise', did you mean 'ch03.add_noise'"):
         progress.check(["ch03.addnoise"], folder)
 
 

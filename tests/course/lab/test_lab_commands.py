@@ -30,7 +30,7 @@ def test_sweep_then_report(tmp_path, tiny_model_dir):
     (("sweep", "--sampler", "dpmpp2m", "--prompt", "x"), "did you mean 'dpmpp_2m'?"),
     (("sweep",), "give --prompt TEXT or --scenes N"),
     (("sweep", "nowhere.toml"), "cannot read the sweep file"),
-    (("sweep", "--prompt", "x", "--model", "emojii"), "Did you mean emoji?"),
+    (("sweep", "--prompt", "x", "--model", "emojii"), "did you mean 'emoji'?"),
     (("report", "nowhere"), "holds no results"),
     (("lab", "homework", "--model", "nowhere"), "no model 'nowhere'"),
     (("lab", "cite", "nowhere", "--file", "none.md"), "none.md"),
