@@ -42,6 +42,7 @@ from course.equations.reading.tree import (
     outline,
     walk,
 )
+from course.equations.search import gaussian
 from course.equations.search.gaussian import CONSTANTS
 from course.equations.search.probability import (
     ACCEPTED,
@@ -54,6 +55,7 @@ from course.equations.search.probability import (
     _setting,
     combine,
     decide,
+    explained,
 )
 
 MAX_RELATIONS = 100  # of one input
@@ -286,7 +288,8 @@ def _relation(table: Table, c: int, k: int, conditions: tuple[Chain, ...], expla
             return Verdict("undecided", reason=f"{latex(name)} is defined before, in a circle, or at too great a length")
     if table.setting is not None:
         sides = [symbols.written_out(side, table.names) for side in (left, right)]
-        return decide(Claim(table.setting, sides[0], sign, sides[1], conditions, joint=table.joint), explain)
+        claim = Claim(table.setting, sides[0], sign, sides[1], conditions, joint=table.joint)
+        return explained(claim, decide(claim)) if explain else decide(claim)
     if sign == "~" and _declares(left, right):
         return Verdict("definition", reason=f"taken as the law of {latex(left)}")
     if k and (earlier := _without_constant(chain, k)) is not None:
@@ -355,13 +358,15 @@ def _of_own_noise(table: Table, c: int, k: int, explain: bool) -> Verdict:
 def _closed_line(table: Table, left: Node, sign: str, right: Node, explain: bool) -> Verdict:
     """The verdict on a line of the Gaussian setting. A symbol such as sigma_t is free and may be defined in another line: a line
     must then hold with the definition, or without it."""
-    free = _closed_form(left, sign, right, explain, table.sense)
+    free = _closed_form(left, sign, right, table.sense)
     meant = [symbols.written_out(side, table.names) for side in (left, right)]
-    if meant == [left, right] or free.accepted:
-        return free
-    defined = _closed_form(meant[0], sign, meant[1], explain, table.sense)
-    if defined.accepted or free.kind != "refuted" or defined.kind == "refuted":
-        return defined
+    if meant != [left, right] and not free.accepted:
+        defined = _closed_form(meant[0], sign, meant[1], table.sense)
+        if defined.accepted or free.kind != "refuted" or defined.kind == "refuted":
+            free, left, right = defined, *meant
+    if explain and free.kind == "refuted":
+        repaired = gaussian.repairs(left, sign, right, table.sense)
+        return replace(free, repairs=tuple((latex(chain), what) for what, chain in repaired))
     return free
 
 
@@ -369,7 +374,7 @@ def _line(table: Table, left: Node, sign: str, right: Node, explain: bool) -> Ve
     """The verdict on a line of the Gaussian setting, with what lies outside of it told apart from what is false."""
     verdict = _closed_line(table, left, sign, right, explain)
     if verdict.kind == "undecided" and sign in ("=", ":=", "=:", ">=", "<=") and _densities_only(left, right):
-        general = decide(Claim(settings["diffusion"], left, sign, right), False)
+        general = decide(Claim(settings["diffusion"], left, sign, right))
         if general.accepted:
             return replace(general, notes=(*general.notes, "it holds for every chain with these factors, not only for Gaussian ones"))
     if verdict.kind != "refuted":
@@ -433,8 +438,8 @@ def _conclusion(found: Examined, setting: Setting | None) -> tuple[str, bool]:
     def decide_end(left: Node, relation: str, right: Node) -> Verdict:
         sides = [symbols.written_out(side, table.names) for side in (left, right)]
         if table.setting is None:
-            return _closed_form(sides[0], relation, sides[1], False, table.sense)
-        return decide(Claim(table.setting, sides[0], relation, sides[1], conditions), False)
+            return _closed_form(sides[0], relation, sides[1], table.sense)
+        return decide(Claim(table.setting, sides[0], relation, sides[1], conditions))
 
     out, at, compensating = [], 0, False
     numbered = iter(found.steps)

@@ -49,7 +49,8 @@ def reject(why):
 
 def add(out, more, scale=1):
     for k, c in more.items():
-        out[k] = out.get(k, 0) + scale * c
+        c = c if scale == 1 else -c if scale == -1 else scale * c
+        out[k] = out[k] + c if k in out else c
         if not out[k]:
             del out[k]
     return out
@@ -153,7 +154,7 @@ class Laws:
     """The laws at one length T: parents[letter][slot] is what the slot's factor is conditioned on."""
 
     def __init__(self, laws, T):
-        self.memo, self.parents = {}, {}
+        self.memo, self.settled, self.parents = {}, {}, {}
         lists = {letter: list(self.unrolled(factors, {"T": T})) for letter, factors in laws.items()}
         self.order = sorted({s for factors in lists.values() for pair in factors for part in pair for s in part})
         for letter, factors in lists.items():
@@ -262,10 +263,8 @@ def canonical(term):
     if not term[0]:
         return term
     level, row, groups = height(term), sorted(term[0]), {}
-    apart = {v: (*v[:2], f"@{i}") for i, v in enumerate(row)}
     for v in row:
-        groups.setdefault(v[:2], []).append(apart[v])
-    term = rename(term, apart)
+        groups.setdefault(v[:2], []).append(v)
     orders = product(*(permutations(vs) if len(vs) < 4 else [tuple(vs)] for vs in groups.values()))
     named = (rename(term, {v: (*v[:2], f"*{level}.{i}") for vs in pick for i, v in enumerate(vs)}) for pick in orders)
     return next(named) if all(len(vs) == 1 for vs in groups.values()) else min(named, key=key)
@@ -297,7 +296,7 @@ class Forms(Walker):
 
     def __init__(self, evidence, laws):
         super().__init__(evidence, laws.order)
-        self.laws, self.fresh, self.memo = laws, 0, {}
+        self.laws, self.depth = laws, 0
 
     def num(self, c):
         return {UNIT: c} if c else {}
@@ -309,23 +308,25 @@ class Forms(Walker):
         return add(dict(a), b)
 
     def sum(self, keys, body, env, scope):
-        self.fresh += 1
-        new = {k: (*k[0], f"#{self.fresh}.{i}") for i, k in enumerate(keys)}
-        out = {}
-        for (bound, m, logs), c in self.go(body, env, {**scope, **new}).items():
-            add(out, {self.settled((bound | frozenset(new.values()), m, logs)): c})
+        self.depth += 1
+        new = {k: (*k[0], f"#{self.depth}.{i}") for i, k in enumerate(keys)}
+        inner, out, own = self.go(body, env, {**scope, **new}), {}, frozenset(new.values())
+        self.depth -= 1
+        for (bound, m, logs), c in inner.items():
+            add(out, {self.settled((bound | own, m, logs)): c})
         return out
 
     def times(self, a, b):
         if len(a) * len(b) > MAX_TERMS:
             raise Rejected(f"more than {MAX_TERMS} terms when multiplied out")
         out = {}
+        if one := next((form for form, other in ((a, b), (b, a)) if other == {UNIT: 1}), None):
+            return one
         for ta, ca in a.items():
             for tb, cb in b.items():
                 if ta[0] and tb[0]:
-                    self.fresh += 1
-                    tb = rename(tb, {v: (*v[:2], f"#{self.fresh}.{i}") for i, v in enumerate(sorted(tb[0]))})
-                joined = [frozenset(add(dict(x), dict(y)).items()) for x, y in zip(ta[1:], tb[1:], strict=True)]
+                    tb = rename(tb, {v: (*v[:2], f"#.{i}") for i, v in enumerate(sorted(tb[0]))})
+                joined = [frozenset(add(dict(x), dict(y)).items()) if x and y else x or y for x, y in zip(ta[1:], tb[1:], strict=True)]
                 add(out, {self.settled((ta[0] | tb[0], *joined)): bounded(ca * cb)})
         return out
 
@@ -374,7 +375,10 @@ class Forms(Walker):
     def settled(self, term):
         """Sum out every bound variable v that no logarithm sees and whose factors are those of one marginal m(S): together they
         are m(S) / rest, so the sum over v is m(S - v) / rest. Then name the bound variables canonically."""
-        if term[0] and term not in self.memo:
+        memo = self.laws.settled
+        if len(memo) > 100_000:
+            memo.clear()
+        if term[0] and term not in memo:
             (bound, m, logs), again = term, True
             hidden = frozenset().union(*(variables(f) for f, _ in logs))
             while again:
@@ -389,9 +393,8 @@ class Forms(Walker):
                         continue
                     rest = add(add(dict(m), mine, -1), {f: e for f, e in parts.items() if v not in f[2]}, -1)
                     m, bound, again = frozenset(add(rest, self.laws.marginal(letter, whole - {v})).items()), bound - {v}, True
-                    break
-            self.memo[term] = canonical((bound, m, logs))
-        return self.memo[term] if term[0] else term
+            memo[term] = canonical((bound, m, logs))
+        return memo[term] if term[0] else term
 
 
 # ------------------------------------------------------------------------------------------------- how long T must be tried

@@ -15,11 +15,35 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, replace
 from fractions import Fraction
+from functools import cached_property
 
 
 @dataclass(frozen=True)
 class Node:
     """Any part of a formula."""
+
+    @cached_property
+    def below(self) -> tuple[Node, ...]:
+        """The nodes directly below, in order."""
+        out: list[Node] = []
+        for f in fields(self):
+            value = getattr(self, f.name)
+            for part in value if isinstance(value, tuple) else (value,):
+                if isinstance(part, Node):
+                    out.append(part)
+                elif isinstance(part, tuple):
+                    out += (p for p in part if isinstance(p, Node))
+        return tuple(out)
+
+    @cached_property
+    def everything(self) -> tuple[Node, ...]:
+        """This node and all below it, outermost first."""
+        out: list[Node] = []
+        todo: list[Node] = [self]
+        while todo:
+            out.append(todo.pop())
+            todo += reversed(out[-1].below)
+        return tuple(out)
 
 
 @dataclass(frozen=True)
@@ -219,22 +243,14 @@ class Chain(Node):
     where: tuple[tuple[int, int], ...] = field(default=(), compare=False)
 
 
-def children(node: Node) -> Iterator[Node]:
+def children(node: Node) -> tuple[Node, ...]:
     """The nodes directly below `node`, in order."""
-    for f in fields(node):
-        value = getattr(node, f.name)
-        for part in value if isinstance(value, tuple) else (value,):
-            if isinstance(part, Node):
-                yield part
-            elif isinstance(part, tuple):
-                yield from (p for p in part if isinstance(p, Node))
+    return node.below
 
 
 def walk(node: Node) -> Iterator[Node]:
     """`node` and everything below it, outermost first."""
-    yield node
-    for child in children(node):
-        yield from walk(child)
+    return iter(node.everything)
 
 
 def rebuild(node: Node, change) -> Node:

@@ -7,7 +7,6 @@ what fails in a few random worlds, and proves the rest.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import combinations
@@ -37,11 +36,14 @@ from course.equations.reading.tree import (
     walk,
 )
 from course.equations.search.proof import Form, Normaliser, factor_variables, plus
-from course.equations.search.worlds import MIXED, SEEN, Program, World, random_weights
+from course.equations.search.worlds import MIXED, SEEN, Program
+from course.equations.search.worlds import worlds as sampled
 
 MAX_EDITS = 220
 MAX_PAIRS = 160
 MAX_SHOWN = 8
+WORK = 8_000  # parts of candidates that may be looked at for the repairs of one claim ...
+PROOF, BOUND = 6, 30  # ... where the search for a proof, or for a certificate of a bound, counts as so many looks
 
 
 def ratio(model: Model, n: Normaliser, instance) -> list[str]:
@@ -238,9 +240,7 @@ class _Screen:
         self.claim = claim
         self.worlds = []
         for T in (2, 3) if claim.setting.indexed else (1,):
-            model = model_of(claim.setting, T)
-            rng = random.Random(7)
-            self.worlds.append((T, [World(model, 2, random_weights(model, 2, rng, MIXED)) for _ in range(4)]))
+            self.worlds.append((T, sampled(model_of(claim.setting, T), 2, MIXED, 4)))
 
     def __call__(self, left: Node, right: Node) -> str | None:
         """ "=", ">=", "<=" if that held everywhere tried, else None."""
@@ -275,9 +275,12 @@ def repairs(claim, decide: Callable) -> list[tuple[str, str]]:
     screen = _Screen(claim)
     found: list[tuple[int, int, str, str]] = []
     seen: set = set()
+    left_over, size = WORK, sum(1 for side in (claim.left, claim.right) for _ in walk(side))
 
     def consider(left: Node, relation: str, right: Node, what: str, rank: int) -> bool:
-        verdict = decide(replace(claim, left=left, relation=relation, right=right), False, False)
+        nonlocal left_over
+        left_over -= (PROOF if relation == "=" else BOUND) * size
+        verdict = decide(replace(claim, left=left, relation=relation, right=right), False)
         if verdict.accepted and left != right:
             found.append((rank, len(found), latex(Chain((left, right), (relation,))), what))
             return True
@@ -301,7 +304,10 @@ def repairs(claim, decide: Callable) -> list[tuple[str, str]]:
     for left, right, what, rank in pool[:MAX_EDITS]:
         if (left, right) in seen or isinstance(right, Num):
             continue
+        if left_over <= 0:
+            break
         seen.add((left, right))
+        left_over -= size
         if screen(left, right) in good:
             consider(left, claim.relation, right, what, rank)
             if len(found) >= (MAX_SHOWN if claim.relation == "=" else 4):
@@ -313,11 +319,12 @@ def repairs(claim, decide: Callable) -> list[tuple[str, str]]:
             again = [(n, w, r) for n, w, r in edits(right, claim.setting, symbols) if r <= 3]
             for new, what2, rank2 in again:
                 tried += 1
-                if tried > MAX_PAIRS or found:
+                if tried > MAX_PAIRS or found or left_over <= 0:
                     break
                 if (claim.left, new) in seen:
                     continue
                 seen.add((claim.left, new))
+                left_over -= size
                 status = screen(claim.left, new)
                 if status is None or (claim.relation != "=" and status not in good):
                     continue

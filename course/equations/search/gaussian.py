@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import lru_cache
 
 from course.equations.meaning.closed_forms import (
     LETTERS,
@@ -64,6 +65,7 @@ from course.equations.repairs import edits
 MAX_NODES = 600  # parts of one line
 MAX_BIGS = 24  # sums and products in one line
 MAX_REPAIRED = 150  # parts of a line for which repairs are sought
+MAX_LOOKED_AT = 12_000  # parts of all the candidates for its repair
 SCHEDULED = {"alpha", "beta", "epsilon", "v", "mu", "SNR", "x", "s"}  # symbols whose values depend on the schedule
 CONSTANTS = {"C", r"\mathrm{const}", r"\mathrm{const.}"}
 
@@ -93,6 +95,7 @@ class Outcome:
         return "" if not self.indexed else "t = " + ", ".join(map(str, self.steps)) if self.steps else "all t"
 
 
+@lru_cache(maxsize=1024)
 def decide(left: Node, relation: str, right: Node, sense: Sense = PLAIN) -> Outcome:
     """Whether `left relation right` holds for all schedules, all t >= 2, all x, all dimensions, read in this sense."""
     from course.equations.meaning.algebra import Beyond, Full, Undefined
@@ -116,7 +119,7 @@ def decide(left: Node, relation: str, right: Node, sense: Sense = PLAIN) -> Outc
             try:
                 found = _decide(line, roots)
                 bound = {n.var for n in tree.walk(line) if isinstance(n, Big)}
-                several = sorted({i.var for i in _needed(line)} - bound - {""}, key=lambda v: LETTERS.get(v, 3))
+                several = sorted({i.var for i in _needed(line)} - bound - {""}, key=lambda v: (LETTERS.get(v, 3), v))
                 if len(several) > 1 and found.kind in {"identity", "bound"}:
                     found = replace(found, reason=f"{found.reason}, for {' < '.join(several)}")
                 return found
@@ -885,11 +888,12 @@ def repairs(left: Node, relation: str, right: Node, sense: Sense = PLAIN, most: 
     """The single edits that make a false line true, each with a word on what was changed; those of the right side first."""
     line = Line((left, right), (relation,), sense=sense)
     found: list[tuple[str, tree.Chain]] = []
-    if sum(1 for _ in tree.walk(line)) > MAX_REPAIRED:
+    size = sum(1 for _ in tree.walk(line))
+    if size > MAX_REPAIRED:
         return found
     seen = {line}
     ordered = sorted(edits(line), key=lambda e: e[1].terms[0] != left)
-    for what, candidate in ordered[:400]:
+    for what, candidate in ordered[: MAX_LOOKED_AT // size]:
         if candidate in seen or candidate.terms[0] == candidate.terms[1]:
             continue
         seen.add(candidate)

@@ -52,7 +52,7 @@ from course.equations.reading.tree import (
 )
 from course.equations.search import certificates, explain
 from course.equations.search.proof import Bounds, Form, Normaliser, plus
-from course.equations.search.worlds import Counterexample, Refuter, World, random_weights
+from course.equations.search.worlds import GLANCE, SEARCH, THOROUGH, Counterexample, Refuter, World, random_weights
 
 KINDS = ("identity", "bound", "refuted", "undecided", "unreadable", "definition", "outside")
 ACCEPTED = ("identity", "bound")
@@ -382,8 +382,8 @@ def _holds(chain: Chain, indices: dict[str, int], T: int) -> bool:
 
 
 @lru_cache(maxsize=1024)
-def decide(claim: Claim, explaining: bool = True, search: bool = True) -> Verdict:
-    """The verdict on one relation, without its reading. search=False looks for a proof only, not for a counterexample."""
+def decide(claim: Claim, search: bool = True) -> Verdict:
+    """The verdict on one relation, without what explains it. search=False looks for a proof only, not for a counterexample."""
     if claim.relation in (":=", "=:"):
         claim = replace(claim, relation="=")
     if claim.relation == "propto":
@@ -397,8 +397,7 @@ def decide(claim: Claim, explaining: bool = True, search: bool = True) -> Verdic
         }
         return Verdict("undecided", reason=what[claim.relation])
     try:
-        first = _reading(claim, explaining, search)
-        verdict, flags = first
+        verdict, flags = _reading(claim, search)
         others = []
         if flags["bare"] and flags["averages"]:
             others.append((replace(claim, joint=True), "E_q over x_0 as well", "E_q given x_0"))
@@ -407,7 +406,7 @@ def decide(claim: Claim, explaining: bool = True, search: bool = True) -> Verdic
                 (replace(claim, prior=True), "the right law of the KL as a prior", "the right law of the KL as a posterior")
             )
         for other, name, usual in others:
-            second, _ = _reading(other, False, search)
+            second, _ = _reading(other, search)
             if second.kind == verdict.kind or second.kind == "undecided":
                 continue
             if verdict.accepted and second.accepted:
@@ -442,7 +441,7 @@ def _proportional(claim: Claim, search: bool) -> Verdict:
         return rebuild(node, other)
 
     crossed = Mul((claim.left, other(claim.right))), Mul((other(claim.left), claim.right))
-    verdict = decide(replace(claim, left=crossed[0], relation="=", right=crossed[1]), False, search)
+    verdict = decide(replace(claim, left=crossed[0], relation="=", right=crossed[1]), search)
     variables = ", ".join(map(latex, claim.left.args))
     reason = f"as functions of {variables}: {latex(Chain(crossed, ('=',)))}"
     return replace(verdict, reason=f"{reason}; {verdict.reason}" if verdict.reason else reason)
@@ -471,7 +470,11 @@ def _log(node: Node) -> Node:
     return node.body if isinstance(node, Func) and node.name == "exp" else Func("log", node)
 
 
-def _reading(claim: Claim, explaining: bool, search: bool = True) -> tuple[Verdict, dict]:
+def _logarithms(claim: Claim) -> Claim:
+    return replace(claim, left=_log(claim.left), right=_log(claim.right))
+
+
+def _reading(claim: Claim, search: bool = True) -> tuple[Verdict, dict]:
     setting = claim.setting
     lengths = LENGTHS if setting.indexed else (1,)
     instances = [i for T in lengths for i in claim.instances(T)]
@@ -504,7 +507,7 @@ def _reading(claim: Claim, explaining: bool, search: bool = True) -> tuple[Verdi
     if not open_:
         if relation in (">", "<"):
             return _strict_equal(claim, instances[0], lints), flags
-        verdict = _proved(claim, evidence.same(claim.data()), instances, notes, explaining)
+        verdict = _proved(claim, evidence.same(claim.data()), instances, notes, search=search)
         if relation != "=" and verdict.accepted:
             verdict = replace(verdict, reason="both sides are even equal")
         return _with_lints(verdict, lints, extra_note), flags
@@ -513,33 +516,31 @@ def _reading(claim: Claim, explaining: bool, search: bool = True) -> tuple[Verdi
     if relation == "=":
         exponential = any(isinstance(n, Func) and n.name == "exp" for side in (claim.left, claim.right) for n in walk(side))
         if exponential and _positive(claim.left) and _positive(claim.right):
-            logs = decide(replace(claim, left=_log(claim.left), right=_log(claim.right)), explaining)
-            return _from_logarithms(claim, logs), flags
+            return _from_logarithms(claim, decide(_logarithms(claim))), flags
         for i in open_:
-            cex = _refute(claim, i, "=", lints, thorough=False)
+            cex = _refute(claim, i, "=", lints, SEARCH)
             if cex:
-                return _refuted(claim, i, cex, lints, extra_note, explaining), flags
+                return _refuted(claim, i, cex, lints, extra_note), flags
         for i in open_[:4]:
-            cex = _refute(claim, i, "=", lints, thorough=True)
+            cex = _refute(claim, i, "=", lints, THOROUGH)
             if cex:
-                return _refuted(claim, i, cex, lints, extra_note, explaining), flags
+                return _refuted(claim, i, cex, lints, extra_note), flags
         return Verdict("undecided", reason="no proof was found, and no counterexample", notes=notes), flags
     weak = {">": ">=", "<": "<="}.get(relation, relation)
     for i in open_ if search else ():
-        cex = _refute(claim, i, weak, lints, thorough=False)
+        cex = _refute(claim, i, weak, lints, GLANCE)
         if cex:
-            return _refuted(claim, i, cex, lints, extra_note, explaining), flags
+            return _refuted(claim, i, cex, lints, extra_note), flags
     found = _bounded(claim, weak, open_)
     if found is None and _positive(claim.left) and _positive(claim.right):
-        logs = replace(claim, left=_log(claim.left), relation=weak, right=_log(claim.right))
-        verdict = _from_logarithms(claim, decide(logs, explaining, False))
+        verdict = _from_logarithms(claim, decide(replace(_logarithms(claim), relation=weak), False))
         if verdict.accepted and relation == weak:
             return replace(verdict, certificate=f"for the logarithms of both sides, {verdict.certificate}"), flags
     if found is None:
-        for i in open_[:12] if search else ():
-            cex = _refute(claim, i, weak, lints, thorough=True)
+        for i, effort in [*((i, SEARCH) for i in open_), *((i, THOROUGH) for i in open_[:12])] if search else ():
+            cex = _refute(claim, i, weak, lints, effort)
             if cex:
-                return _refuted(claim, i, cex, lints, extra_note, explaining), flags
+                return _refuted(claim, i, cex, lints, extra_note), flags
         return Verdict(
             "undecided",
             reason="no certificate was found for the inequality, and no counterexample",
@@ -550,7 +551,7 @@ def _reading(claim: Claim, explaining: bool, search: bool = True) -> tuple[Verdi
         return Verdict("undecided"), flags
     if relation in (">", "<"):
         return _strict(claim, open_[0], lints, certificate), flags
-    verdict = _proved(claim, proof, instances, notes, explaining, certificate)
+    verdict = _proved(claim, proof, instances, notes, certificate, search)
     return _with_lints(verdict, lints, extra_note), flags
 
 
@@ -588,31 +589,29 @@ def _with_lints(verdict: Verdict, lints: tuple[str, ...], extra_note: str) -> Ve
 
 
 def _refute(
-    claim: Claim, i: Instance, relation: str, lints: tuple, thorough: bool, quick: bool = False
+    claim: Claim, i: Instance, relation: str, lints: tuple, effort: int
 ) -> Counterexample | None:
     model = model_of(claim.setting, i.T, extra=i.extra)
     r = Refuter(model, i.left, i.right, i.free, relation, i.at, formal=bool(lints))
-    world = r.search(thorough=thorough)
+    world = r.search(effort)
     return r.exact(world) if world is not None else None
 
 
-def _proved(claim: Claim, found: dict, instances: list[Instance], notes: tuple, explaining: bool, certificate: str = "") -> Verdict:
+def _proved(claim: Claim, found: dict, instances: list[Instance], notes: tuple, certificate: str = "", search: bool = True) -> Verdict:
     """The verdict that this evidence earns: the kernel says the kind and the extent. Nothing else makes an accepted verdict."""
     known = evidence.earned(found)
     if known is None:
         lengths = sorted({i.T for i in instances})
-        if claim.setting.indexed:
-            return _only_computed(claim, instances, "T = " + ", ".join(map(str, lengths)), notes, explaining)
+        if claim.setting.indexed and search:
+            return _only_computed(claim, instances, "T = " + ", ".join(map(str, lengths)), notes)
         return Verdict("undecided", reason=f"a proof was found, but the kernel rejects it: {evidence.refusal(found)}", notes=notes)
     kind, extent = known
-    assumptions = _assumptions(claim, kind, instances) if explaining else ()
     reason = "both sides have the same normal form" if kind == "identity" else ""
     start = extent.removeprefix("every T >= ")
     proved_for = "" if not extent else "all T" if start == "2" else f"all T from {start}"
     return Verdict(
         kind,
         reason=reason,
-        assumptions=assumptions,
         proved_for=proved_for,
         certificate=certificate,
         notes=notes,
@@ -620,24 +619,36 @@ def _proved(claim: Claim, found: dict, instances: list[Instance], notes: tuple, 
     )
 
 
-def _only_computed(claim: Claim, instances: list[Instance], lengths: str, notes: tuple, explaining: bool) -> Verdict:
+def _only_computed(claim: Claim, instances: list[Instance], lengths: str, notes: tuple) -> Verdict:
     """A statement that holds for the lengths tried and whose form proves nothing for longer ones: longer ones may refute it."""
     relation = {">": ">=", "<": "<="}.get(claim.relation, claim.relation)
     for T in range(max(i.T for i in instances) + 1, LONGEST + 1):
         try:
             for i in claim.instances(T):
                 i.form = claim.difference(i)
-                if i.form and (cex := _refute(claim, i, relation, (), thorough=False)):
-                    return _refuted(claim, i, cex, (f"it holds for {lengths}, and not for T = {T}",), "", explaining)
+                if i.form and (cex := _refute(claim, i, relation, (), SEARCH)):
+                    return _refuted(claim, i, cex, (f"it holds for {lengths}, and not for T = {T}",), "")
         except NotDecidable:
             break
     return Verdict("undecided", reason=f"it holds for {lengths}; that it holds for every T was not proved", notes=notes)
 
 
-def _assumptions(claim: Claim, kind: str, instances: list[Instance]) -> tuple[str, ...]:
-    out = []
+def explained(claim: Claim, verdict: Verdict) -> Verdict:
+    """The verdict on a claim with what a reader wants beside it: the assumptions of a proof, the repairs of what is refuted."""
+    if claim.relation == "propto":
+        return verdict
+    claim = replace(claim, relation={":=": "=", "=:": "="}.get(claim.relation, claim.relation))
+    if verdict.kind == "refuted":
+        return replace(verdict, repairs=tuple(explain.repairs(claim, decide)))
+    return replace(verdict, assumptions=_assumptions(claim, verdict)) if verdict.accepted else verdict
+
+
+def _assumptions(claim: Claim, verdict: Verdict) -> tuple[str, ...]:
+    out, kind = [], verdict.kind
+    if verdict.evidence[0]["rule"] == "log":
+        claim = _logarithms(claim)
     setting = claim.setting
-    probe = [i for i in instances if i.T == 3] or instances
+    probe = next(filter(None, map(claim.instances, (3, 2, 4, 5, 6, 7, 8) if setting.indexed else (1,))))
     model = model_of(setting, probe[0].T)
     letters = [x for x in model.letters if len(model.canon(x, frozenset(model.slots))) > 1]
 
@@ -656,12 +667,12 @@ def _assumptions(claim: Claim, kind: str, instances: list[Instance]) -> tuple[st
     if letters and not survives(frozenset(letters)):
         needed = [x for x in letters if len(letters) == 1 or not survives(frozenset([x]))] or letters
         out.append(f"the Markov property of {' and '.join(needed)}")
-    if any(i.division for i in instances):
+    if any(i.division for i in probe):
         out.append("positivity: every probability is greater than zero")
     return tuple(out)
 
 
-def _refuted(claim: Claim, i: Instance, cex: Counterexample, lints: tuple, extra_note: str, explaining: bool) -> Verdict:
+def _refuted(claim: Claim, i: Instance, cex: Counterexample, lints: tuple, extra_note: str) -> Verdict:
     reasons = [*lints, *([extra_note] if extra_note else [])]
     for mine, other, side in ((i.free_left, i.free_right, "left"), (i.free_right, i.free_left, "right")):
         only = sorted(v for v in mine - other)
@@ -680,14 +691,10 @@ def _refuted(claim: Claim, i: Instance, cex: Counterexample, lints: tuple, extra
     if confirmed is None:
         why = "; ".join(reasons) or "a counterexample was found"
         return Verdict("undecided", reason=f"{why}. (The kernel does not confirm a counterexample.)")
-    repairs: tuple = ()
-    if explaining:
-        repairs = tuple(explain.repairs(claim, decide))
     return Verdict(
         "refuted",
         reason="; ".join(reasons) or "it fails in the model shown",
         counterexample=cex,
-        repairs=repairs,
         evidence=(confirmed,),
     )
 
@@ -816,7 +823,7 @@ class Numbers:
         return f'{table}\n  left side  = {self.left}\n  right side = {self.right}\nso "{self.relation}" fails'
 
 
-def _closed_form(left: Node, relation: str, right: Node, explaining: bool, sense: Sense = PLAIN) -> Verdict:
+def _closed_form(left: Node, relation: str, right: Node, sense: Sense = PLAIN) -> Verdict:
     """The verdict of course.equations.search.gaussian, as far as the kernel confirms what it rests on."""
     from course.equations.search import gaussian
 
@@ -829,15 +836,11 @@ def _closed_form(left: Node, relation: str, right: Node, explaining: bool, sense
     if not (proof and all(map(evidence.earned, proof))):
         why = next(filter(None, map(evidence.refusal, proof)), "there is no evidence that it can check")
         return Verdict("undecided", reason=f"{found.reason}; but the kernel does not confirm that it is {found.kind}: {why}")
-    repairs: tuple = ()
-    if found.kind == "refuted" and explaining:
-        repairs = tuple((latex(chain), what) for what, chain in gaussian.repairs(left, relation, right, sense))
     cex = Numbers(found.where, found.left, found.right, relation) if found.kind == "refuted" else None
     return Verdict(
         found.kind,
         reason=found.reason,
         counterexample=cex,
-        repairs=repairs,
         proved_for="all t" if found.kind in ACCEPTED else "",
         assumptions=_borrowed(left, right) if found.kind in ACCEPTED else (),
         evidence=proof,
@@ -859,7 +862,7 @@ def _borrowed(left: Node, right: Node) -> tuple[str, ...]:
 
 def _of_any_laws(left: Node, relation: str, right: Node) -> tuple[dict, ...]:
     """The evidence that an inequality between divergences holds for all laws, Gaussian ones among them; empty if it does not."""
-    verdict = decide(Claim(settings["diffusion"], left, relation, right), False, False)
+    verdict = decide(Claim(settings["diffusion"], left, relation, right), False)
     return verdict.evidence if verdict.accepted else ()
 
 

@@ -14,6 +14,7 @@ import random
 from dataclasses import dataclass, field
 from decimal import Decimal, localcontext
 from fractions import Fraction
+from functools import lru_cache
 from itertools import product
 from typing import Any
 
@@ -249,6 +250,19 @@ def random_weights(model: Model, size: int, rng: random.Random, values: tuple[in
     }
 
 
+@lru_cache(maxsize=32)
+def _sampled(model: Model, size: int, values: tuple[int, ...]) -> tuple[random.Random, list[World]]:
+    return random.Random(0), []
+
+
+def worlds(model: Model, size: int, values: tuple[int, ...], count: int) -> list[World]:
+    """The first `count` random worlds of this kind, the same ones for every claim: their tables are made once."""
+    rng, made = _sampled(model, size, values)
+    while len(made) < count:
+        made.append(World(model, size, random_weights(model, size, rng, values)))
+    return made[:count]
+
+
 class Program:
     """Two ground terms as one Python expression. It reads the tables C[0], C[1], ... of conditional densities, the numbers K[0],
     K[1], ..., and the values x[0], x[1], ... of the free variables."""
@@ -421,6 +435,7 @@ def world_data(world: World, fixed: dict[Var, int]) -> dict:
 
 
 FLAT, MIXED, PEAKED = (1, 2, 3, 4, 5), (1, 2, 5, 9), (1, 1, 1, 12, 40)
+GLANCE, SEARCH, THOROUGH = range(3)  # how many worlds are tried
 Found = tuple[int, Weights, dict[Slot, Fraction]]  # size, weights, widths
 
 
@@ -454,31 +469,28 @@ class Refuter:
             return abs(a - b) / (min(abs(a), abs(b)) + 1e-3)
         return (b - a if self.relation in (">=", ">") else a - b) / (1 + abs(a) + abs(b))
 
-    def worst(self, found: Found) -> tuple[float, tuple[int, ...]]:
+    def worst(self, world: World) -> tuple[float, tuple[int, ...]]:
         """The worst value of the free variables in a world of floats, and where."""
-        size, weights, widths = found
-        world = World(self.model, size, weights, widths=widths)
-        cells = ((self.badness(a, b), at) for at, a, b in self.program(size).everywhere(world))
+        cells = ((self.badness(a, b), at) for at, a, b in self.program(world.size).everywhere(world))
         return max(cells, default=(-1.0, (0,) * len(self.free)))
 
-    def search(self, thorough: bool = True) -> Found | None:
+    def search(self, effort: int = THOROUGH) -> Found | None:
         """One failing world, or None."""
         equal = self.relation == "="
-        plan = [(2, 8, FLAT), (2, 8, PEAKED)] if equal else [(2, 32, FLAT), (2, 64, PEAKED)]
-        if thorough:
-            plan = [(size, 3 * worlds, values) for size, worlds, values in plan]
-        if thorough and len(self.model.slots) <= 5:
+        plan = [(2, 8, FLAT), (2, 8, PEAKED)] if equal or effort == GLANCE else [(2, 32, FLAT), (2, 64, PEAKED)]
+        if effort == THOROUGH:
+            plan = [(size, 3 * count, values) for size, count, values in plan]
+        if effort == THOROUGH and len(self.model.slots) <= 5:
             plan.append((3, 12, MIXED))
         best: tuple[float, Found] | None = None
-        for size, worlds, values in plan:
-            for _ in range(worlds):
-                found = (size, random_weights(self.model, size, self.rng, values), {})
-                score, _ = self.worst(found)
+        for size, count, values in plan:
+            for world in worlds(self.model, size, values, count):
+                score, _ = self.worst(world)
                 if score > SEEN:
-                    return found
+                    return size, world.weights, {}
                 if best is None or score > best[0]:
-                    best = score, found
-        if equal or not thorough or best is None:
+                    best = score, (size, world.weights, {})
+        if equal or effort != THOROUGH or best is None:
             return None
         return self.in_intervals() or self.climb(*best)
 
@@ -489,9 +501,9 @@ class Refuter:
             widths = {s: wide[s not in first] for s in self.model.slots}
             for values in (FLAT, PEAKED):
                 for _ in range(12):
-                    found = (2, random_weights(self.model, 2, self.rng, values), widths)
-                    if self.worst(found)[0] > SEEN:
-                        return found
+                    weights = random_weights(self.model, 2, self.rng, values)
+                    if self.worst(World(self.model, 2, weights, widths=widths))[0] > SEEN:
+                        return 2, weights, widths
         return None
 
     def climb(self, score: float, found: Found) -> Found | None:
@@ -511,7 +523,7 @@ class Refuter:
                 }
                 for k, v in weights.items()
             }
-            new, _ = self.worst((size, trial, widths))
+            new, _ = self.worst(World(self.model, size, trial, widths=widths))
             if new > score:
                 score, weights = new, trial
             if score > SEEN:
@@ -521,7 +533,7 @@ class Refuter:
     def exact(self, found: Found, strict_fails: bool = False, at: tuple[int, ...] | None = None) -> Counterexample | None:
         """The failing world computed exactly; None if it does not fail after all."""
         size, weights, widths = found
-        at = self.worst(found)[1] if at is None else at
+        at = self.worst(World(self.model, size, weights, widths=widths))[1] if at is None else at
         fixed = dict(zip(self.free, at, strict=True))
         world = World(self.model, size, weights, True, widths)
         a, b = map(Logs.of, self.program(size).values(world, at))
