@@ -8,6 +8,7 @@ There is no right answer to compare with: whatever has the property asked for is
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import tomllib
@@ -196,6 +197,36 @@ def _answers(value: Any, question: Mapping[str, Any]) -> bool:
         return False
 
 
+def prediction(given: Mapping[str, Any], spec: Mapping[str, Any]) -> None:
+    """What was predicted, whatever it is, and what was then measured, which has to be what the experiment gives.
+
+    spec["measured"]: name -> {value, within} of a number, {value, options} of a word.
+    """
+    fields, tables = spec["measured"], {}
+    for name, asked in (("predicted", "say what you expect, before you run anything; a wrong guess costs nothing"),
+                        ("measured", "run the lines of the task and write down what they print")):
+        if not isinstance(given.get(name), dict):
+            raise CheckFailed("unreadable", f"there is no table [{name}]: {asked}")
+        tables[name] = given[name]
+    for name, field in fields.items():
+        for table, where in (("predicted", "your predictions"), ("measured", "what was measured")):
+            if name not in tables[table]:
+                raise CheckFailed("unreadable", f"{name} is missing from {where}")
+            value, what = tables[table][name], f"{name} of {where}"
+            if "options" in field and value not in field["options"]:
+                words = " or ".join(json.dumps(option) for option in field["options"])
+                raise CheckFailed("unreadable", f"{what} should be {words}; it is {str(value)[:40]!r}")
+            if "options" not in field:
+                tables[table][name] = number(value, what)
+    missed = [name for name, field in fields.items() if (tables["measured"][name] != field["value"] if "options" in field else
+                                                         abs(tables["measured"][name] - field["value"]) > field["within"])]
+    if missed and all(tables["measured"][name] == tables["predicted"][name] for name in fields):
+        raise CheckFailed("wrong_value", "these are your predictions once more; run the lines of the task and write down what they print")
+    if missed:
+        raise CheckFailed("wrong_value", f"{missed[0]} was not measured as {tables['measured'][missed[0]]}: run the lines of the task as "
+                                         "they stand there, and write down what they print")
+
+
 CHECKS: dict[str, Callable[[Mapping[str, Any], Mapping[str, Any]], None]] = {
     "two_directions": two_directions, "which_q": which_q, "codes": codes, "one_bound": one_bound, "ranking": ranking,
-    "self_test": self_test}
+    "self_test": self_test, "prediction": prediction}

@@ -76,3 +76,8 @@ def test_one_bound(student):
 @task("ch01.ranking")
 def test_ranking(student):
     expect_written(student, "ch01.ranking", ANSWERS)
+
+
+@task("ch01.predict")
+def test_predicted_and_measured(student):
+    expect_written(student, "ch01.predict", ANSWERS)

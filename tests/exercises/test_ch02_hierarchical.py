@@ -46,3 +46,8 @@ def test_telescope(student):
 @task("ch02.split")
 def test_split(student):
     expect_written(student, "ch02.split", ANSWERS)
+
+
+@task("ch02.predict")
+def test_predicted_and_measured(student):
+    expect_written(student, "ch02.predict", ANSWERS)

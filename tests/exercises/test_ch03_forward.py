@@ -1,6 +1,7 @@
 """Checks of exercises/ch03_forward.py."""
 
 import math
+from pathlib import Path
 
 import torch
 
@@ -9,6 +10,9 @@ from course.grading import task
 from course.grading.checks import expect, expect_close, expect_finite, expect_tensor
 from course.grading.diffusers_numbers import diffusers_says
 from course.grading.errors import KNOWN
+from course.grading.written import expect_written
+
+ANSWERS = Path(__file__).parent / "answers"
 
 SD = (0.00085, 0.012, 1000)
 
@@ -298,3 +302,8 @@ def test_alphas_cumprod_in_diffusers(student):
 def test_add_noise_in_diffusers(student):
     arguments, right = diffusers_says("add_noise")
     expect_close(student.add_noise(*arguments), right, "add_noise, against diffusers,")
+
+
+@task("ch03.predict")
+def test_predicted_and_measured(student):
+    expect_written(student, "ch03.predict", ANSWERS)

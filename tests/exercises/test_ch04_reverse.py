@@ -256,3 +256,8 @@ def test_two_jumps(student):
 @task("ch04.mean_noise")
 def test_mean_noise(student):
     expect_written(student, "ch04.mean_noise", ANSWERS)
+
+
+@task("ch04.predict")
+def test_predicted_and_measured(student):
+    expect_written(student, "ch04.predict", ANSWERS)

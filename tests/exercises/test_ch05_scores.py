@@ -16,3 +16,8 @@ def test_score(student):
 @task("ch05.tweedie")
 def test_tweedie(student):
     expect_written(student, "ch05.tweedie", ANSWERS)
+
+
+@task("ch05.predict")
+def test_predicted_and_measured(student):
+    expect_written(student, "ch05.predict", ANSWERS)

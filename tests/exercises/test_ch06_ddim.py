@@ -11,3 +11,8 @@ ANSWERS = Path(__file__).parent / "answers"
 @task("ch06.ddim")
 def test_ddim(student):
     expect_written(student, "ch06.ddim", ANSWERS)
+
+
+@task("ch06.predict")
+def test_predicted_and_measured(student):
+    expect_written(student, "ch06.predict", ANSWERS)

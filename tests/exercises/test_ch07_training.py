@@ -1,13 +1,18 @@
 """Checks of exercises/ch07_training.py."""
 
+from pathlib import Path
+
 import torch
 
 from course.grading import task
 from course.grading.checks import expect, expect_close, expect_finite, expect_tensor, expect_type
 from course.grading.errors import KNOWN, CheckFailed
+from course.grading.written import expect_written
 from course.samplers import SAMPLERS
 from course.schedule import Level, NoiseSchedule, scaled_linear_betas
 from course.toy import ring
+
+ANSWERS = Path(__file__).parent / "answers"
 
 
 @task("ch07.training_step")
@@ -126,9 +131,12 @@ def test_drop_captions_at_the_ends(student):
 # ------------------------------------------------------------------------------------------------------- the training lab
 
 STEPS = 800
-# timestep -> the error that a trained network stays below: the mean square distance of its prediction from the exact denoiser's
-BARS = {20: 0.3, 150: 0.15, 300: 0.03, 450: 0.03, 600: 0.02, 800: 0.02, 990: 0.02}
-SPREAD = 0.05                                             # and of the energy distance of its samples
+# timestep -> the error that a trained network stays below: the mean square distance of its prediction from the exact denoiser's.
+# Nine honest styles with twenty seeds each (variants/styles.toml) reached at most 0.18, 0.091, 0.024, 0.015, 0.011, 0.010, 0.011 and,
+# in the energy distance of the samples, 0.055: these are about twice as much or more. Slips that are worse at a level or two only are
+# not told by measuring; the loop is watched for them.
+BARS = {20: 0.4, 150: 0.2, 300: 0.06, 450: 0.05, 600: 0.04, 800: 0.04, 990: 0.04}
+SPREAD = 0.12
 LEARNT, LOOP, SAMPLES = 0.5, 0.3, 0.2                     # the share of each part of the check
 
 
@@ -294,3 +302,8 @@ def spread_of(student, world, table, weights) -> float:
 def energy(a, b):
     """Energy distance of two sets of points (Szekely and Rizzo 2013): 0 for one law."""
     return float(2 * torch.cdist(a, b).mean() - torch.cdist(a, a).mean() - torch.cdist(b, b).mean())
+
+
+@task("ch07.predict")
+def test_predicted_and_measured(student):
+    expect_written(student, "ch07.predict", ANSWERS)

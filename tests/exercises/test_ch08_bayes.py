@@ -11,3 +11,8 @@ ANSWERS = Path(__file__).parent / "answers"
 @task("ch08.bayes")
 def test_bayes(student):
     expect_written(student, "ch08.bayes", ANSWERS)
+
+
+@task("ch08.predict")
+def test_predicted_and_measured(student):
+    expect_written(student, "ch08.predict", ANSWERS)

@@ -2,6 +2,7 @@
 
 import math
 import types
+from pathlib import Path
 
 import torch
 
@@ -20,6 +21,9 @@ from course.grading.checks import (
 )
 from course.grading.diffusers_numbers import diffusers_says
 from course.grading.values import describe
+from course.grading.written import expect_written
+
+ANSWERS = Path(__file__).parent / "answers"
 
 
 @task("ch09.timestep_embedding")
@@ -252,3 +256,8 @@ def test_memory_ratio(student):
 def test_timestep_embedding_in_diffusers(student):
     arguments, right = diffusers_says("timestep_embedding")
     expect_close(student.timestep_embedding(*arguments), right, "timestep_embedding, against diffusers' get_timestep_embedding,", rtol=2e-3, atol=5e-4)
+
+
+@task("ch09.predict")
+def test_predicted_and_measured(student):
+    expect_written(student, "ch09.predict", ANSWERS)

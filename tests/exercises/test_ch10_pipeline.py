@@ -3,6 +3,7 @@
 import itertools
 import math
 import types
+from pathlib import Path
 
 import torch
 
@@ -18,8 +19,11 @@ from course.grading.checks import (
     expect_type,
 )
 from course.grading.errors import KNOWN
+from course.grading.written import expect_written
 from course.samplers import transfer
 from course.schedule import CLEAN, Level
+
+ANSWERS = Path(__file__).parent / "answers"
 
 
 @task("ch10.initial_noise")
@@ -312,3 +316,8 @@ def alike(a, b):
     """The same bytes, but for a few that rounding moved by one."""
     difference = (a.int() - b.int()).abs()
     return int(difference.max()) <= 1 and float((difference > 0).float().mean()) < 0.05
+
+
+@task("ch10.predict")
+def test_predicted_and_measured(student):
+    expect_written(student, "ch10.predict", ANSWERS)

@@ -1,10 +1,15 @@
 """Checks of exercises/ch11_evaluation.py."""
 
+from pathlib import Path
+
 import torch
 
 from course.grading import task
 from course.grading.checks import expect, expect_close, expect_equal, expect_raises, expect_tensor, expect_type
 from course.grading.errors import CheckFailed, StudentRaised
+from course.grading.written import expect_written
+
+ANSWERS = Path(__file__).parent / "answers"
 
 
 @task("ch11.mean_and_covariance")
@@ -178,3 +183,8 @@ def test_mislabelled_in_harder_cases(student):
                     "Euler (ancestral)": "; the brackets are not part of a name"}[run["section"]]
             expect(False, f"mislabelled should {'' if should else 'not '}report the section {run['section']!r} with {run['scheduler']}{note}")
     expect_equal(got, right, "mislabelled, the positions in rising order,")
+
+
+@task("ch11.predict")
+def test_predicted_and_measured(student):
+    expect_written(student, "ch11.predict", ANSWERS)
