@@ -8,6 +8,7 @@ from pathlib import Path
 
 from course.equations import evidence
 from course.equations.judge import CONDITION, judge, judge_derivation
+from course.equations.meaning.paths import Paths
 from course.equations.meaning.settings import BadSetting, Setting, load, settings
 from course.equations.reading.words import MAX_LENGTH
 
@@ -32,7 +33,7 @@ def text_of(argument: str) -> str:
     return argument
 
 
-def chosen(setting: str) -> str | Setting:
+def chosen(setting: str) -> str | Setting | Paths:
     """The setting of that name, or the one that the TOML file of that name declares. BadSetting says what is wrong with it."""
     if setting in (*settings, "gaussian"):
         return setting
@@ -72,7 +73,7 @@ def run(argument: str, setting: str, as_json: bool, proof: Path | None = None, t
     return EXIT[kind]
 
 
-def report(latex: str, setting: str | Setting, as_json: bool = False, tree: bool = False) -> tuple[str, str]:
+def report(latex: str, setting: str | Setting | Paths, as_json: bool = False, tree: bool = False) -> tuple[str, str]:
     """The kind of the verdict on a text, and what is printed about it; the judge in the page shows the same."""
     verdict = judge(latex, setting)
     derivation = judge_derivation(latex, setting) if verdict.kind != "unreadable" else None  # the text is examined once
@@ -90,7 +91,7 @@ def report(latex: str, setting: str | Setting, as_json: bool = False, tree: bool
     return verdict.kind, "\n\n".join(parts)
 
 
-def write_evidence(path: Path, latex: str, setting: str | Setting) -> bool:
+def write_evidence(path: Path, latex: str, setting: str | Setting | Paths) -> bool:
     """Write what the verdicts on these relations rest on, whole or not at all; False if the file cannot be written."""
     steps = judge_derivation(latex, setting).steps
     pieces = [{**e, "says": f"{s.kind}: {s.latex}"} for s in steps for e in s.verdict.evidence]

@@ -15,7 +15,8 @@ from functools import lru_cache
 
 from course.equations.meaning import symbols
 from course.equations.meaning.closed_forms import is_noise
-from course.equations.meaning.settings import BadSetting, Setting, checked, model, settings
+from course.equations.meaning.paths import Paths
+from course.equations.meaning.settings import BadSetting, Setting, checked, model, with_laws
 from course.equations.meaning.symbols import Table
 from course.equations.reading.reader import ReadError, Reading, read
 from course.equations.reading.tree import (
@@ -77,7 +78,7 @@ class Examined:
     steps: tuple[Step, ...]
 
 
-def judge(latex_text: str, setting: str | Setting = "vae", explain: bool = True) -> Verdict:
+def judge(latex_text: str, setting: str | Setting | Paths = "vae", explain: bool = True) -> Verdict:
     """Is the statement true in every model of the setting?
 
     latex_text: one statement (or several rows); setting: a name in course.equations.meaning.settings.settings, "gaussian", or a Setting;
@@ -101,7 +102,7 @@ def judge(latex_text: str, setting: str | Setting = "vae", explain: bool = True)
     return replace(verdict, reading=shown, tree=tree, notes=notes, setting=name, read_with=found.table.said)
 
 
-def judge_derivation(latex_text: str, setting: str | Setting = "vae", explain: bool = True) -> Derivation:
+def judge_derivation(latex_text: str, setting: str | Setting | Paths = "vae", explain: bool = True) -> Derivation:
     """Judge every relation of a derivation (rows of an aligned environment, chains), each against its own left neighbour."""
     name, chosen = _named(latex_text, setting)
     try:
@@ -118,17 +119,19 @@ def judge_derivation(latex_text: str, setting: str | Setting = "vae", explain: b
     return Derivation(found.steps, conclusion, compensating, notes=found.reading.notes, read_with=found.table.said)
 
 
-def _named(text: str, setting: str | Setting) -> tuple[str, Setting | None]:
+def _named(text: str, setting: str | Setting | Paths) -> tuple[str, Setting | Paths | None]:
     if not isinstance(text, str):
         raise TypeError(f"a formula is text, not {type(text).__name__}")
     name = setting if isinstance(setting, str) else setting.name
+    if isinstance(setting, Paths):
+        return name, setting
     return name, None if name == "gaussian" else _setting(setting)
 
 
 LET = re.compile(r"^\s*(?:\\text\{)?\s*let\b\s*\}?\s*(?P<name>[^=]+?)\s*(?P<sign>:?=)\s*(?P<meaning>.+?)\s*(?:\\\\)?\s*$", re.I)
 
 
-def declared(text: str, setting: Setting | None) -> tuple[str, Setting | None]:
+def declared(text: str, setting: Setting | Paths | None) -> tuple[str, Setting | Paths | None]:
     r"""The text without the `let` rows at its top, and the setting that they make.
 
     `let p = p(a) p(b|a)` and `let q = ...` declare the joint laws; any other `let NAME = MEANING` becomes the row NAME := MEANING,
@@ -166,12 +169,14 @@ def _unexpected(error: Exception, text: str) -> Verdict:
 
 
 @lru_cache(maxsize=256)
-def _examined(text: str, setting: Setting | None, explain: bool) -> Examined:
+def _examined(text: str, setting: Setting | Paths | None, explain: bool) -> Examined:
     """Every relation of the text, judged by its best table; setting None is the Gaussian one."""
     reading = read(text)
-    conditions = frozenset(n for n, c in enumerate(reading.chains) if _is_condition(c))
+    conditions = frozenset(n for n, c in enumerate(reading.chains) if _is_condition(c) and not isinstance(setting, Paths))
     if setting is None:
         tables = symbols.gaussian_tables(reading, conditions)
+    elif isinstance(setting, Paths):
+        tables = symbols.path_tables(reading, setting, conditions)
     else:
         tables = symbols.tables(reading, setting, conditions, lambda name, _: _known(name, setting))
     tried: list[tuple[Table, list[Step]]] = []
@@ -217,7 +222,7 @@ def _known(name: Node, setting: Setting) -> bool:
 
 def _steps(reading: Reading, table: Table, conditions: frozenset[int], explain: bool) -> list[Step]:
     steps: list[Step] = []
-    name = table.setting.name if table.setting else "gaussian"
+    name = table.setting.name if table.setting else "gaussian" if table.sense.path is None else "path"
     restrictions = tuple(reading.chains[n] for n in sorted(conditions))
     for c, chain in enumerate(table.chains):
         written = chain if table.setting is not None and table.setting.laws else reading.chains[c]
@@ -374,20 +379,29 @@ def _line(table: Table, left: Node, sign: str, right: Node, explain: bool) -> Ve
     """The verdict on a line of the Gaussian setting, with what lies outside of it told apart from what is false."""
     verdict = _closed_line(table, left, sign, right, explain)
     if verdict.kind == "undecided" and sign in ("=", ":=", "=:", ">=", "<=") and _densities_only(left, right):
-        general = decide(Claim(settings["diffusion"], left, sign, right))
+        general = decide(Claim(with_laws("diffusion"), left, sign, right))
         if general.accepted:
             return replace(general, notes=(*general.notes, "it holds for every chain with these factors, not only for Gaussian ones"))
+    if verdict.kind == "undecided" and table.sense.path is None and (letters := symbols.unknown_functions(left, right)):
+        return _undeclared(letters, "the setting gaussian")
     if verdict.kind != "refuted":
         return verdict
+    if table.sense.path is not None:
+        letters = symbols.strangers(left, right, table)
+        return _undeclared(letters, "the setting") if letters else verdict
     if sign == "=" and (said := symbols.chooses(left, right, table)):
         return Verdict("definition", reason=said)
     if letters := symbols.undeclared(left, right, table):
-        names = ", ".join(letters)
-        return Verdict("outside", reason=f"what {names} stand{'s' * (len(letters) == 1)} for is declared neither here nor in the "
-                       f"setting gaussian: say what {'it is' if len(letters) == 1 else 'they are'}")
+        return _undeclared(letters, "the setting gaussian")
     if symbols.network_for_score(left, right):
         return Verdict("outside", reason="a network is put equal to a score: whether it learned it exactly is not said")
     return verdict
+
+
+def _undeclared(letters: list[str], where: str) -> Verdict:
+    one = len(letters) == 1
+    says = f"what {', '.join(letters)} stand{'s' * one} for is declared neither here nor in {where}"
+    return Verdict("outside", reason=f"{says}: say what {'it is' if one else 'they are'}")
 
 
 def _densities_only(left: Node, right: Node) -> bool:
@@ -430,10 +444,10 @@ def _combined(steps: list[Step]) -> Verdict:
     )
 
 
-def _conclusion(found: Examined, setting: Setting | None) -> tuple[str, bool]:
+def _conclusion(found: Examined, setting: Setting | Paths | None) -> tuple[str, bool]:
     """What each chain as a whole proves, and whether wrong steps cancel out."""
     table = found.table
-    conditions = tuple(c for c in found.reading.chains if _is_condition(c))
+    conditions = tuple(c for c in found.reading.chains if _is_condition(c) and table.sense.path is None)
 
     def decide_end(left: Node, relation: str, right: Node) -> Verdict:
         sides = [symbols.written_out(side, table.names) for side in (left, right)]
@@ -447,7 +461,7 @@ def _conclusion(found: Examined, setting: Setting | None) -> tuple[str, bool]:
         count = len(chain.relations) or (0 if _declared_beside(table.chains, at) else 1)
         mine = [next(numbered) for _ in range(count)]
         at += 1
-        if not chain.relations or _is_condition(written):
+        if not chain.relations or (_is_condition(written) and table.sense.path is None):
             continue
         text, cancels = _end_of(chain, written, mine, decide_end)
         out.append(text)

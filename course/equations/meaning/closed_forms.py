@@ -27,6 +27,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
+from typing import Any
 
 from course.equations.reading import tree
 from course.equations.reading.tree import (
@@ -169,6 +170,7 @@ class Sense:
     noise:    "text": `tied` is the noise between x_origin and x_main in every line; "line": each line speaks of its own.
     one:      whether the text is about d = 1; None where that is the line's own matter.
     sigma:    the variance of p(x_{t-1} | x_t) that the text chose, as a formula of t.
+    path:     the path (paths.py) that the letters are about, instead of a chain of steps.
     """
 
     main: Index | None = None
@@ -177,6 +179,7 @@ class Sense:
     origin: Index = START
     one: bool | None = None
     sigma: Node | None = None
+    path: Any = None
 
 
 PLAIN = Sense()

@@ -26,6 +26,9 @@ from functools import cached_property, lru_cache
 from itertools import combinations
 from pathlib import Path
 
+from course.equations.meaning.closed_forms import NotSaid
+from course.equations.meaning.paths import Path as Declared
+from course.equations.meaning.paths import Paths
 from course.equations.reading.reader import ReadError, read, read_statement
 from course.equations.reading.tree import Big, Density, Index, Mul, Node, Range, Sym, walk
 
@@ -234,11 +237,15 @@ class BadSetting(ValueError):
 
 
 KEYS = {"name": str, "p": str, "q": str, "note": str, "names": dict, "aliases": dict}
+PATH_KEYS = {"name": str, "note": str, "path": list}
+ONE_PATH = {"data": str, "noise": str, "time": str, "signal": str, "level": str, "upto": int, "letters": dict, "at": dict, "positive": list,
+            "said": str, "only": str}
+NEEDED = ("data", "noise", "time", "signal", "level")
 
 
-def load(path: Path, trusted: bool = False) -> Setting:
+def load(path: Path, trusted: bool = False) -> Setting | Paths:
     r"""The setting that a TOML file declares: p and q as products of densities in LaTeX, and, where wanted, a name, a note, names of
-    further quantities and other spellings of variables.
+    further quantities and other spellings of variables. Or, with `[[path]]`, a way from data to noise, see paths.Path.
 
         p = 'p(z_1) \prod_{t=2}^T p(z_t|z_{t-1}) \prod_{t=1}^T p(x_t|z_t)'
         q = 'q(z_{1:T}|x_{1:T})'
@@ -251,16 +258,56 @@ def load(path: Path, trusted: bool = False) -> Setting:
         data = tomllib.loads(path.read_bytes().decode("utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BadSetting(f"{path} is not TOML: {error}. LaTeX stands in single quotes there: p = 'p(x, z)'") from None
-    for key, kind in KEYS.items():
-        if not isinstance(data.get(key, kind()), kind):
-            raise BadSetting(f"{path}: {key} must be {'text in quotes' if kind is str else 'a table'}")
-    if unknown := data.keys() - KEYS.keys():
-        raise BadSetting(f"{path}: the key {min(unknown)} is not known; known are {', '.join(KEYS)}")
+    if "path" in data:
+        return _paths(data, path, trusted)
+    _known_keys(data, KEYS, str(path))
     for key in ("p", "q"):
         if not data.get(key):
             raise BadSetting(f"{path}: {key} is missing: the joint law {key} as a product of densities, such as {key} = '{key}(x, z)'")
     setting = Setting(**{"name": path.stem, **data})
     return setting if trusted else checked(setting, str(path))
+
+
+KINDS = {str: "text in quotes", dict: "a table", list: "a list", int: "a whole number"}
+
+
+def _known_keys(data: dict, keys: dict[str, type], where: str) -> None:
+    """Raise BadSetting for a key that is not among these, or not of its type."""
+    for key, kind in keys.items():
+        if not isinstance(data.get(key, kind()), kind) or isinstance(data.get(key), bool):
+            raise BadSetting(f"{where}: {key} must be {KINDS[kind]}")
+    if unknown := data.keys() - keys.keys():
+        raise BadSetting(f"{where}: the key {min(unknown)} is not known; known are {', '.join(keys)}")
+
+
+def _paths(data: dict, path: Path, trusted: bool) -> Paths:
+    """The setting about a path that a file declares, everything in it read once."""
+    _known_keys(data, PATH_KEYS, str(path))
+    readings = []
+    for n, one in enumerate(data["path"], 1):
+        where = f"{path}: path {n}"
+        if not isinstance(one, dict):
+            raise BadSetting(f"{where} must be a table, [[path]]")
+        _known_keys(one, ONE_PATH, where)
+        if missing := [key for key in NEEDED if not one.get(key)]:
+            raise BadSetting(f"{where}: {missing[0]} is missing, such as {missing[0]} = '{EXAMPLES[missing[0]]}'")
+        for table in ("letters", "at"):
+            if odd := next((k for k, v in one.get(table, {}).items() if not isinstance(v, str)), None):
+                raise BadSetting(f"{where}: {table}: {odd} must be text in quotes")
+        if one.get("upto") not in (None, 1):
+            raise BadSetting(f"{where}: upto must be 1, or left out where the time has no end")
+        rest = {key: tuple(one.get(key, {}).items()) for key in ("letters", "at")} | {"positive": tuple(one.get("positive", ()))}
+        declared = Declared(**{**one, **rest})
+        try:
+            if not trusted:
+                declared.check()
+        except (ReadError, NotSaid) as error:
+            raise BadSetting(f"{where}: {error}") from None
+        readings.append(declared)
+    return Paths(data.get("name", path.stem), tuple(readings), data.get("note", ""))
+
+
+EXAMPLES = {"data": "x_0", "noise": r"\epsilon", "time": "t", "signal": "1 - t", "level": "t"}
 
 
 def checked(setting: Setting, where: str) -> Setting:
@@ -286,4 +333,13 @@ def model(setting: Setting, T: int, forget: frozenset[str] = frozenset(), extra:
 
 
 HERE = Path(__file__).parent
-settings: dict[str, Setting] = {name: load(HERE / f"{name}.toml", trusted=True) for name in ("vae", "hvae", "chain", "diffusion")}
+settings: dict[str, Setting | Paths] = {
+    name: load(HERE / f"{name}.toml", trusted=True) for name in ("vae", "hvae", "chain", "diffusion", "flow", "edm")
+}
+
+
+def with_laws(name: str) -> Setting:
+    """A shipped setting that declares laws p and q."""
+    setting = settings[name]
+    assert isinstance(setting, Setting)
+    return setting

@@ -18,6 +18,7 @@ from itertools import islice
 from course.equations.meaning.closed_forms import (
     PLAIN,
     START,
+    NotSaid,
     Sense,
     in_one_dimension,
     index_of,
@@ -30,6 +31,7 @@ from course.equations.meaning.closed_forms import (
     shifted,
     unindexed,
 )
+from course.equations.meaning.paths import DATA, NOISE, Path, Paths, X
 from course.equations.meaning.settings import Setting
 from course.equations.reading.reader import Reading
 from course.equations.reading.tree import (
@@ -394,6 +396,36 @@ def gaussian_tables(reading: Reading, conditions: frozenset[int]) -> list[Table]
     return [*_noise_tables(base, text), *_forward_marginal(base, text), *_variational_diffusion(base, text)]
 
 
+def path_tables(reading: Reading, paths: Paths, conditions: frozenset[int]) -> list[Table]:
+    """One table for each way to read a text about a path, the likelier first."""
+    out: list[Table] = []
+    chains = reading.written
+    text = Chain(tuple(t for c in chains for t in c.terms), ())
+    one = True if in_one_dimension(text) else None
+    for path in paths.readings:
+        stating = frozenset((c, 0) for c, chain in enumerate(chains) if path.only == "stated" and _states(chain, path))
+        if path.only == "stated" and not stating:
+            continue
+        if path.only not in ("", "stated") and path.only not in {latex(n) for n in walk(text) if isinstance(n, Sym)}:
+            continue
+        names, givers = names_of(chains, lambda name, _, path=path: path.knows(name), conditions)
+        sense = replace(PLAIN, path=path, one=one, noise="text", tied=latex(NOISE))
+        said = (f"{path.said}", *said_of(names)) if path.said else tuple(said_of(names))
+        out.append(Table(chains, names, givers | stating, (), sense, None, said))  # which direction a path runs is no claim
+    first, *others = sorted(out, key=lambda t: not t.sense.path.only)
+    return [first, *(replace(t, unsure=True) for t in others)]
+
+
+def _states(chain: Chain, path: Path) -> bool:
+    """Does a chain begin by saying what x_t is, on this path?"""
+    try:
+        said = [path.normal(term) for term in chain.terms[:2]] if chain.relations[:1] in (("=",), (":=",)) else []
+    except NotSaid:
+        return False
+    a, s = path.levels
+    return len(said) == 2 and said[0] == X and said[1] in (Add((Mul((a, DATA)), Mul((s, NOISE)))), Add((Mul((s, NOISE)), Mul((a, DATA)))))
+
+
 def _forward_marginal(base: Table, text: Chain) -> list[Table]:
     """The score literature's p(x_t): the forward marginal, where the text has no other law p."""
     laws = [n for n in walk(text) if isinstance(n, Density) and n.letter == "p"]
@@ -561,6 +593,24 @@ def undeclared(left: Node, right: Node, table: Table) -> list[str]:
         return out
 
     return sorted(free(left) ^ free(right))
+
+
+def unknown_functions(left: Node, right: Node) -> list[str]:
+    """Functions without a meaning in the Gaussian setting that stand on one side only, such as c_{skip}(sigma)."""
+    ours = {"H", "sigmoid", "z", "f", "g"}
+    sides = [{latex(n.head) for n in walk(s) if isinstance(n, Apply) and n.head.name not in ours and not known_letter(n.head, s)} for s in (left, right)]
+    return sorted(sides[0] ^ sides[1])
+
+
+def strangers(left: Node, right: Node, table: Table) -> list[str]:
+    """The same for a text about a path."""
+    path = table.sense.path
+
+    def letters(side: Node) -> set[str]:
+        symbols = [n for n in walk(side) if isinstance(n, Sym) and not (n.name in NOT_LETTERS and not n.sub)]
+        return {latex(n) for n in symbols if not path.knows(n) and not path.is_time(n) and not any(d.match(n) for d in table.names)}
+
+    return sorted(letters(left) ^ letters(right))
 
 
 def network_for_score(left: Node, right: Node) -> bool:

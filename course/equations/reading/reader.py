@@ -563,6 +563,13 @@ class _Build(Transformer):
         word = _word(parts[0])
         return word.value if word.type == "SYM" else Sym("cdot")
 
+    def value(self, parts):
+        r"""A condition x_t = x: x stands for x_t there and everywhere."""
+        name, sign, to = (_word(p) for p in parts)
+        if sign.value != "=" or to.value != Sym(name.value.name):
+            raise _error(parts[1], f"a condition {name.text} {sign.text} {to.text}", f"{name.text} = {name.value.name}", name.text)
+        return name.value
+
     def density(self, parts):
         return Item("atom", _density(parts), parts[0])
 

@@ -76,7 +76,7 @@ class Sym(Node):
     name:   letter or word without backslash: "x", "alpha", "epsilon" (also for \varepsilon), "mu", "Sigma", "I", "SNR",
             "ELBO", "cdot" for the dot of q(\cdot|x).
     sub:    the indices below it, each an Index or a Range.
-    marks:  from inside to outside: "bar", "tilde", "hat", "prime", "star".
+    marks:  from inside to outside: "bar", "tilde", "hat", "dot", "prime", "star".
     labels: other scripts, as text: "theta" in \epsilon_\theta, "(i)" in x^{(i)}, "simple" in L_{\text{simple}}.
     """
 
@@ -317,7 +317,7 @@ RELATION_LATEX = {
     "propto": r"\propto",
     "->": r"\rightarrow",
 }
-_ACCENT = {"bar": r"\bar", "tilde": r"\tilde", "hat": r"\hat"}
+_ACCENT = {"bar": r"\bar", "tilde": r"\tilde", "hat": r"\hat", "dot": r"\dot"}
 _SUM, _TERM, _FACTOR, _ATOM = range(4)  # how tightly a printed piece holds together
 
 

@@ -187,7 +187,7 @@ FONTS = {
     )
 }
 ACCENTS = {r"\bar": "bar", r"\overline": "bar", r"\tilde": "tilde", r"\widetilde": "tilde", r"\hat": "hat", r"\widehat": "hat"}
-ACCENTS |= {r"\Bar": "bar", r"\Tilde": "tilde", r"\Hat": "hat", r"\check": "hat", r"\breve": "hat"}
+ACCENTS |= {r"\Bar": "bar", r"\Tilde": "tilde", r"\Hat": "hat", r"\check": "hat", r"\breve": "hat", r"\dot": "dot"}
 SPELT = {r"\intop": r"\int", r"\rvert": "|", r"\lvert": "|", r"\Expect": r"\E", r"\Exp": r"\E", r"\bbE": r"\E"}
 BOXES = {r"\underbrace", r"\overbrace", r"\boxed", r"\mathrel", r"\mathbin", r"\underline", r"\fbox", r"\mathstrut"}
 RELATIONS = {
@@ -508,6 +508,8 @@ class Emitter:
         barred = re.fullmatch(r"[A-Za-z0-9+-]{1,6}\|[A-Za-z0-9+-]{1,6}", text.replace(r"\mid", "|").replace(r"\vert", "|").replace(" ", ""))
         if barred:
             labels.append(barred[0])
+        elif text in (r"\max", r"\min"):
+            labels.append(text[1:])
         elif text.startswith("\\") and (MACROS.get(text) or text[1:]) in GREEK:
             labels.append(MACROS.get(text) or text[1:])
         elif re.fullmatch(r"[A-Za-z][A-Za-z0-9 -]*|\d\|[a-z]|[a-z]\|\d|[a-z]\|[a-z]|\d[a-z]", text) and not re.search(
@@ -1435,7 +1437,7 @@ def brackets(items: list[Word]) -> list[Word]:
                     kind = "INFOOPEN"
                 elif isinstance(sym, Sym) and sym.name in ("Var", "Cov"):
                     kind = "COVOPEN"
-                elif isinstance(sym, Sym) and sym.name == "D":
+                elif isinstance(sym, Sym) and sym.name == "D" and _between_laws(items, n):
                     kind = "KLOPEN"
                 else:
                     kind = "APPLYOPEN"
@@ -1510,6 +1512,12 @@ def _separates(word: Word, top: Word | None, out: list[Word], stack: list[int], 
     return True
 
 
+def _between_laws(items: list[Word], n: int) -> bool:
+    """Does the bracket at items[n] after a D hold two laws, as in D(q | p), or what a denoiser D is asked, as in D(x; sigma)?"""
+    inside = items[n + 1 : max(closing(items, n), n + 1)]
+    return any(w.type in ("DBAR", "DENS", "NORMOPEN") or (isinstance(w.value, Sym) and w.value.name == "N") for w in inside)
+
+
 def level(out: list[Word], start: int) -> list[Word]:
     """The words directly inside the bracket that opened at `start`."""
     depth, inside = 0, []
@@ -1553,8 +1561,8 @@ def opens_call(last: Word, items: list[Word], n: int) -> bool:
         return True
     if sym.name == "I":
         return bool(kinds & {"SEMI", "COMMA", "BAR"})
-    if sym.name == "D" and not sym.labels:
-        return "DBAR" in kinds
+    if sym.name == "D" and not sym.labels and "DBAR" in kinds:
+        return True
     if sym.name in FUNCTIONS or {"theta", "phi", "vartheta"} & set(sym.labels) or sym.name in ("ELBO", "VLB", "NELBO"):
         return True
     if "COMMA" in kinds or "SEMI" in kinds or (len(sym.name) > 1 and sym.name not in GREEK):
@@ -1562,11 +1570,20 @@ def opens_call(last: Word, items: list[Word], n: int) -> bool:
     if sym.name in ("L", "F", "J") and len(inside) == 1 and inside[0].type == "DENS":
         return True
     only = inside[0].value if len(inside) == 1 else None
+    if isinstance(only, Sym) and _named_function(sym, only):
+        return True
     if isinstance(only, Sym) and only.name in ("x", "z") and {"hat", "tilde"} & set(sym.marks):
         return True
     return (isinstance(only, Sym) and not only.sub and only.name in ("t", "s", "T", "theta", "phi")) or (
         isinstance(only, Sym) and sym.name == "L" and only.name in ("x", "theta", "phi", "q")
     )
+
+
+def _named_function(sym: Sym, of: Sym) -> bool:
+    r"""lambda(sigma), u_t(x), D(x), c_{skip}(sigma): letters that no text multiplies with such a bracket."""
+    if sym.name == "c":
+        return any(len(x) > 1 for x in sym.labels)
+    return (sym.name in ("lambda", "w") and of == Sym("sigma")) or (sym.name in ("u", "D") and of.name == "x")
 
 
 def rows(items: list[Word]) -> list[Word]:

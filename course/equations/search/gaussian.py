@@ -36,6 +36,7 @@ from course.equations.meaning.closed_forms import (
     rank,
     shifted,
 )
+from course.equations.meaning.paths import PathMeaning, meaning
 from course.equations.reading import tree
 from course.equations.reading.tree import (
     KL,
@@ -108,10 +109,15 @@ def decide(left: Node, relation: str, right: Node, sense: Sense = PLAIN) -> Outc
     if len(nodes) > MAX_NODES or sum(isinstance(n, Big) for n in nodes) > MAX_BIGS:
         return Outcome("undecided", f"the line is too long: more than {MAX_NODES} parts, or {MAX_BIGS} sums and products")
     try:
-        averaged = any(isinstance(n, Expect) for side in (left, right) for n in tree.walk(side))
-        left, right = _losses(left, averaged), _losses(right, averaged)
+        same = left == right
+        if sense.path is None:
+            averaged = any(isinstance(n, Expect) for side in (left, right) for n in tree.walk(side))
+            left, right = _losses(left, averaged), _losses(right, averaged)
+            same = left == right
+        else:
+            left, right = sense.path.both(left, right)
         line = Line((left, right), (relation,), sense=sense)
-        if left == right and relation == "=":
+        if same and relation == "=":
             text = tree.latex(left)
             letters = {"format": 1, "rule": "letters", "claim": [text, "=", text]}
             return Outcome("identity", "both sides are the same, letter by letter", evidence=(letters,))
@@ -120,7 +126,7 @@ def decide(left: Node, relation: str, right: Node, sense: Sense = PLAIN) -> Outc
                 found = _decide(line, roots)
                 bound = {n.var for n in tree.walk(line) if isinstance(n, Big)}
                 several = sorted({i.var for i in _needed(line)} - bound - {""}, key=lambda v: (LETTERS.get(v, 3), v))
-                if len(several) > 1 and found.kind in {"identity", "bound"}:
+                if len(several) > 1 and sense.path is None and found.kind in {"identity", "bound"}:
                     found = replace(found, reason=f"{found.reason}, for {' < '.join(several)}")
                 return found
             except Concrete:
@@ -252,7 +258,7 @@ def _decide_as_written(line: tree.Chain, algebra) -> Outcome:
     constants = CONSTANTS & {tree.latex(n) for n in tree.walk(line) if isinstance(n, Sym)}
     if relation == "=" and not constants and _plausible(line) is False and (found := _refute(line, "=")):
         return found
-    m = Meaning(line, algebra)
+    m = meaning(line, algebra)
     if relation == "~":
         return _distributed(m, line)
     a, b = _sides(m, line)
@@ -272,7 +278,7 @@ def _decide_as_written(line: tree.Chain, algebra) -> Outcome:
             )
     if relation == "=" and not gap:
         indexed = any(i.var for n in tree.walk(line) for i in _all_indices(n))
-        general = " for every t >= 2" if indexed else ""
+        general = "" if not indexed or (isinstance(line, Line) and line.sense.path is not None) else " for every t >= 2"
         return Outcome("identity", f"both sides are the same formula{general}{real}", indexed=indexed)
     if relation == "=" and isinstance(a, Vector) and (law := _in_law(line, algebra)):
         return Outcome("identity", law)
@@ -605,7 +611,7 @@ def _in_law(line: tree.Chain, algebra) -> str:
     from course.equations.meaning.algebra import Beyond, Undefined
 
     for loose in (True, False):
-        m = Meaning(line, algebra)
+        m = meaning(line, algebra)
         if loose and (m.determined or (m.tied and m.sense.noise == "text")):
             continue
         m.loose = loose
@@ -722,20 +728,24 @@ class Values:
         self.names: tuple[str, ...] = ()
         self.point: dict[str, Fraction] = {}
 
+        about_path = isinstance(line, Line) and line.sense.path is not None
+
         def algebra(positive, free, logs=False):
             self.names = (*positive, *free)
-            self.point = _point(main_points(line), self.names, attempt)
+            self.point = _point([] if about_path else main_points(line), self.names, attempt)
             return self.tracer.at(self.point)
 
-        self.m = Meaning(line, algebra, world=world)
+        self.m = meaning(line, algebra, world=world)
         self.shown: dict[str, str] = {}
         before = Fraction(1)
-        speaks = any(isinstance(n, Sym) and n.name in SCHEDULED for n in tree.walk(line))
+        speaks = not about_path and any(isinstance(n, Sym) and n.name in SCHEDULED for n in tree.walk(line))
+        if isinstance(self.m, PathMeaning):
+            self.shown |= self.m.shown_times()
         for j, i in enumerate(self.m.points if speaks else ()):
             before /= 1 + self.point[f"g{j}"]
             self.shown[tree.latex(Sym("alpha", (i,), ("bar",)))] = str(before)
         for s in dict.fromkeys(n for n in tree.walk(line) if isinstance(n, Sym) and n.name in {"alpha", "beta"}):
-            if not s.labels and len(s.sub) == 1 and isinstance(s.sub[0], Index) and s.sub[0] in self.m.points:
+            if not about_path and not s.labels and len(s.sub) == 1 and isinstance(s.sub[0], Index) and s.sub[0] in self.m.points:
                 value = self.m.value(s)
                 self.shown[tree.latex(s)] = str(self.m.k.exact(self.m.number(value)))
         self.number, self.attempt = 0, attempt
@@ -912,7 +922,7 @@ def _plausible(line: tree.Chain) -> bool | None:
     from course.equations.meaning.floats import Floats
 
     try:
-        m = Meaning(line, Floats)
+        m = meaning(line, Floats)
         a, b = _sides(m, line)
         if line.relations[0] != "=":
             return True

@@ -25,7 +25,8 @@ from course.equations import evidence
 from course.equations.meaning import lower
 from course.equations.meaning.closed_forms import PLAIN, Sense
 from course.equations.meaning.ground import INDEX_NAMES, Ground, Grounder, NotDecidable, OutOfRange, Undeclared, Var, shown
-from course.equations.meaning.settings import Setting, settings
+from course.equations.meaning.paths import FLOW, TWEEDIE, Paths
+from course.equations.meaning.settings import Setting, settings, with_laws
 from course.equations.meaning.settings import model as model_of
 from course.equations.reading.tree import (
     Add,
@@ -203,7 +204,7 @@ def _normaliser(setting: Setting, T: int, forget: frozenset[str] = frozenset(), 
     return Normaliser(model_of(setting, T, forget, extra))
 
 
-def _setting(setting: str | Setting) -> Setting:
+def _setting(setting: str | Setting) -> Setting | Paths:
     if isinstance(setting, Setting):
         return setting
     if setting not in settings:
@@ -836,18 +837,20 @@ def _closed_form(left: Node, relation: str, right: Node, sense: Sense = PLAIN) -
     if not (proof and all(map(evidence.earned, proof))):
         why = next(filter(None, map(evidence.refusal, proof)), "there is no evidence that it can check")
         return Verdict("undecided", reason=f"{found.reason}; but the kernel does not confirm that it is {found.kind}: {why}")
+    borrowed: tuple[str, ...] = ()
+    if found.kind in ACCEPTED:
+        meant = (left, right) if sense.path is None else sense.path.both(left, right)
+        flows = sense.path is not None and meant != (sense.path.normal(left), sense.path.normal(right))
+        borrowed = (*_borrowed(*meant), *((FLOW,) if flows else ()))
     cex = Numbers(found.where, found.left, found.right, relation) if found.kind == "refuted" else None
     return Verdict(
         found.kind,
         reason=found.reason,
         counterexample=cex,
-        proved_for="all t" if found.kind in ACCEPTED else "",
-        assumptions=_borrowed(left, right) if found.kind in ACCEPTED else (),
+        proved_for="" if found.kind not in ACCEPTED else "all t" if sense.path is None else sense.path.range,
+        assumptions=borrowed,
         evidence=proof,
     )
-
-
-TWEEDIE = r"Tweedie's formula: E[x_0 | x_t] follows from the score of q(x_t); it is taken over, not proved"
 
 
 def _borrowed(left: Node, right: Node) -> tuple[str, ...]:
@@ -862,7 +865,7 @@ def _borrowed(left: Node, right: Node) -> tuple[str, ...]:
 
 def _of_any_laws(left: Node, relation: str, right: Node) -> tuple[dict, ...]:
     """The evidence that an inequality between divergences holds for all laws, Gaussian ones among them; empty if it does not."""
-    verdict = decide(Claim(settings["diffusion"], left, relation, right), False)
+    verdict = decide(Claim(with_laws("diffusion"), left, relation, right), False)
     return verdict.evidence if verdict.accepted else ()
 
 
