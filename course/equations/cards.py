@@ -34,6 +34,8 @@ SETTINGS = {
     "chain": "hidden variables z_1 ... z_T, without the Markov property",
     "diffusion": "x_0 ... x_T: any data, any Markov q that adds noise, any Markov p that takes it away",
     "gaussian": "the Gaussian diffusion with any schedule of betas",
+    "flow": "a straight line between data and noise",
+    "edm": "data with noise of standard deviation sigma",
 }
 
 
