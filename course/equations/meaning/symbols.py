@@ -598,8 +598,12 @@ def undeclared(left: Node, right: Node, table: Table) -> list[str]:
 def unknown_functions(left: Node, right: Node) -> list[str]:
     """Functions without a meaning in the Gaussian setting that stand on one side only, such as c_{skip}(sigma)."""
     ours = {"H", "sigmoid", "z", "f", "g"}
-    sides = [{latex(n.head) for n in walk(s) if isinstance(n, Apply) and n.head.name not in ours and not known_letter(n.head, s)} for s in (left, right)]
-    return sorted(sides[0] ^ sides[1])
+
+    def functions(side: Node) -> set[str]:
+        heads = [n.head for n in walk(side) if isinstance(n, Apply) and n.head.name not in ours]
+        return {latex(head) for head in heads if not known_letter(head, side)}
+
+    return sorted(functions(left) ^ functions(right))
 
 
 def strangers(left: Node, right: Node, table: Table) -> list[str]:

@@ -104,7 +104,8 @@ def test_what_is_taken_over_is_listed():
     score = judge(r"\mathbb{E}[x_0|x_t] = \frac{x_t + t^2 \nabla\log p(x_t)}{1-t}", "flow")
     assert [a.partition(":")[0] for a in score.assumptions] == ["Tweedie's formula"]
     flow = judge(r"\frac{dx}{dt} = v(x, t)", "flow")
-    assert "taken over" in flow.assumptions[0] and flow.proved_for == "every 0 < t < 1"
+    assert "taken over" in flow.assumptions[0]
+    assert flow.proved_for == "every 0 < t < 1"
     assert not judge(r"\frac{dx_t}{dt} = \epsilon - x_0", "flow").assumptions
 
 
