@@ -22,10 +22,11 @@ from tqdm.auto import tqdm
 
 from course.components import Components, check_fit, setting, vae_factor
 from course.forward import add_noise, diffuse
+from course.guidance import Pair
 from course.prediction import Denoise, as_eps, eps_from_x0
 from course.samplers import SAMPLERS, TAUGHT, Draw, Sampler, renoise, transfer
 from course.schedule import Level, NoiseSchedule
-from course.stable_diffusion import decode, encode_prompts, guided_network, pick_sampler, watched_network
+from course.stable_diffusion import decode, encode_prompts, guided_network, pick_sampler, prediction_pair, watched_network
 
 # ------------------------------------------------------------------------------------------------ pictures and masks
 
@@ -101,22 +102,60 @@ def img2img(denoise: Denoise, z: Tensor, noise: Tensor, sampler: Sampler, schedu
     return sampler.run(denoise, start, rest, draw or (lambda: torch.randn_like(z)))
 
 
-def invert(denoise: Denoise, z: Tensor, grid: Sequence[Level], corrections: int = 0) -> Tensor:
-    """Walk the ODE upwards: the noise from which DDIM on this grid would paint z (Song et al. 2021a).
+def upwards(denoise: Denoise, z: Tensor, grid: Sequence[Level], corrections: int = 0) -> list[Tensor]:
+    """Walk the ODE upwards: the point at each level of the grid on the way that DDIM takes down to z (Song et al. 2021a).
 
     Upwards, a step needs eps at a point it has not reached, and takes it where it stands; coming down, eps is asked for at the
     upper end. The two differ by the change of eps within a step: small at guidance 1, ruinous at 7.5. `corrections` asks again
     at the point reached and steps anew, a fixed-point iteration for the step that DDIM would undo exactly; each costs one call.
-    grid: noisy to clean, as for sampling. z (B, ...) -> noise (B, ...).
+    grid: noisy to clean, as for sampling. z (B, ...) -> as many points (B, ...) as the grid has levels, from z to its noise.
     """
-    x = z
+    path = [z]
     for next, now in zip(grid[-2::-1], grid[:0:-1], strict=True):
+        x = path[-1]
         eps = denoise(x, now) if now.sigma else denoise(next.alpha * x, next)      # a clean picture has no noise to ask for
         ahead = transfer(x, eps, now, next)
         for _ in range(corrections):
             ahead = transfer(x, denoise(ahead, next), now, next)
-        x = ahead
-    return x
+        path.append(ahead)
+    return path
+
+
+def invert(denoise: Denoise, z: Tensor, grid: Sequence[Level], corrections: int = 0) -> Tensor:
+    """The noise from which DDIM on this grid would paint z: where `upwards` ends."""
+    return upwards(denoise, z, grid, corrections)[-1]
+
+
+def null_text(unet: Any, empty: Tensor, words: Tensor, path: Sequence[Tensor], grid: Sequence[Level], guidance_scale: float,
+              rounds: int = 10, lr: float = 0.01) -> list[Tensor]:
+    """A stand-in for the empty prompt at each step, with which guided DDIM comes down the way that inversion at guidance 1 went up.
+
+    path            what `upwards` gave with `words` and without guidance, from z to its noise
+    empty, words    (B, L, D): where the search starts, and the prompt that describes z
+    rounds, lr      steps of Adam on || guided step - path ||^2 for each step of the grid; each is a call there and back
+
+    Returns one (B, L, D) for each step, for `by_step`. The network and the words stay as they are (Mokady et al. 2023).
+    """
+    x, stand_ins, free = path[-1], [], empty
+    for (now, next), wanted in zip(pairwise(grid), path[-2::-1], strict=True):
+        with torch.inference_mode(False), torch.enable_grad():
+            free, here, context = free.detach().clone().requires_grad_(True), x.clone(), words.clone()
+            search = torch.optim.Adam([free], lr)
+            for _ in range(rounds):
+                eps = guided_network(unet, torch.cat([free, context]), guidance_scale)(here, now)
+                off = (transfer(here, eps, now, next) - wanted).square().flatten(1).mean(1).sum()
+                search.zero_grad()
+                off.backward()
+                search.step()
+        stand_ins.append(free.detach())
+        x = transfer(x, guided_network(unet, torch.cat([stand_ins[-1], words]), guidance_scale)(x, now), now, next)
+    return stand_ins
+
+
+def by_step(unet: Any, negatives: Sequence[Tensor], words: Tensor, grid: Sequence[Level]) -> Pair:
+    """pair(x, level) with another negative context (B, L, D) at each step of the grid. KeyError at a level that is not one of them."""
+    told = {level.t: torch.cat([negative, words]) for level, negative in zip(grid[:-1], negatives, strict=True)}
+    return lambda x, level: prediction_pair(unet, told[level.t])(x, level)
 
 
 # ------------------------------------------------------------------------------------------------ another denoiser

@@ -183,7 +183,7 @@ def prompted_network(unet: Any, context: Tensor) -> Denoise:
         copies = len(context) // len(x)
         x_in = torch.cat([x] * copies).to(dtype)
         output = _tensor(unet(x_in, level.t, encoder_hidden_states=context)).to(x.dtype)
-        if not math.isfinite(output.sum()):            # one number to look at: NaN and infinity both survive a sum
+        if not math.isfinite(output.detach().sum()):   # one number to look at: NaN and infinity both survive a sum
             cause = " Its input is not finite either: the sampler blew up before." if not x.isfinite().all() else (
                 " The usual cause is float16: load the components with dtype=torch.float32."
                 if dtype == torch.float16 else " Its weights may be damaged, or belong to another model.")

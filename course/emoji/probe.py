@@ -90,10 +90,11 @@ def spoil(x: Tensor, rng: Random) -> Tensor:
     return x + rng.choice((0.0, 0.05, 0.15)) * torch.randn_like(x)
 
 
-def train_probe(out: Path, batch: int = 64, **budget) -> tuple[Probe, dict]:
-    """Train on jittered scenes of all pairs (it is a measuring instrument: held-out pairs are not held out from it)."""
+def train_probe(out: Path, stage: str = "probe", batch: int = 64, **budget) -> tuple[Probe, dict]:
+    """Train on jittered scenes of all pairs (it is a measuring instrument: held-out pairs are not held out from it). The stage
+    "classifier" is a second one, begun elsewhere and shown other scenes: who is guided by one must be judged by the other."""
     from course.emoji.training import fit
-    torch.manual_seed(budget.get("seed", 0))
+    torch.manual_seed(budget.get("seed", 0) + (5 if stage == "classifier" else 0))
     probe = Probe()
 
     def loss(step: int, rng: Random) -> Tensor:
@@ -103,7 +104,7 @@ def train_probe(out: Path, batch: int = 64, **budget) -> tuple[Probe, dict]:
         return sum((F.cross_entropy(logits, wanted[q].to(x.device)) for q, logits in probe.answers(x).items()),
                    start=x.new_zeros(()))
 
-    record = fit("probe", {"probe": probe}, loss, out=out, **budget)
+    record = fit(stage, {stage: probe}, loss, out=out, **budget)
     return probe, record
 
 

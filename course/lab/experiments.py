@@ -10,7 +10,7 @@ import csv
 import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -18,16 +18,30 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
 from course.components import Components, load_components
-from course.editing import img2img, inpaint, invert, repaint, shared_attention
-from course.emoji.data import CELL, OBJECTS, SIZE, Scene, caption, draw_batch, place, random_scene
+from course.editing import by_step, img2img, inpaint, invert, null_text, repaint, shared_attention, upwards
+from course.emoji import folder
+from course.emoji.data import CELL, OBJECTS, SIZE, Scene, caption, draw_batch, parse, place, random_scene
 from course.emoji.evaluate import features
-from course.emoji.probe import load_probe, verdicts
-from course.flow import FlowSchedule, euler, heun
-from course.guidance import Pair, Scale, auto_guided, classifier_free, interval, perturbed, plus_plus, projected
+from course.emoji.probe import load_probe, targets, verdicts
+from course.flow import FlowSchedule, euler, heun, off_flow
+from course.guidance import (
+    Pair,
+    Scale,
+    auto_guided,
+    classifier_free,
+    classifier_guided,
+    interval,
+    perturbed,
+    plus_plus,
+    projected,
+    zero_star,
+)
 from course.lab.metrics import diversity, mean_interval, wilson
+from course.nets import as_part, load_part
 from course.pictures import write_whole
 from course.prediction import Denoise
 from course.samplers import SAMPLERS
@@ -44,6 +58,11 @@ def predictions(parts: Components, prompts: Sequence[str]) -> Pair:
     """pair(x, level) -> what the U-Net says without and with the prompts, in one call."""
     empty = encode_prompts([""] * len(prompts), parts.tokenizer, parts.text_encoder)
     return prediction_pair(parts.unet, torch.cat([empty, encode_prompts(prompts, parts.tokenizer, parts.text_encoder)]))
+
+
+def against(parts: Components, prompts: Sequence[str], negatives: Sequence[str]) -> Pair:
+    """The same with other words in the place of the empty ones."""
+    return prediction_pair(parts.unet, encode_prompts([*negatives, *prompts], parts.tokenizer, parts.text_encoder))
 
 
 def alone(parts: Components, prompts: Sequence[str]) -> Denoise:
@@ -128,6 +147,24 @@ def _untouched(parts: Components, curve: NoiseSchedule, z: Tensor, before: list[
     return z
 
 
+def _against_the_old(parts: Components, curve: NoiseSchedule, z: Tensor, before: list[str], after: list[str], mask: Tensor,
+                     generator: torch.Generator) -> Tensor:
+    """Negative-prompt inversion: coming down, the old words stand where the empty prompt did (Miyake et al. 2023)."""
+    grid = SAMPLER.grid(curve, STEPS)
+    noise = invert(alone(parts, before), z, grid)
+    return SAMPLER.run(classifier_free(against(parts, after, before), SCALE), noise, grid, lambda: noise)
+
+
+def _null_text(parts: Components, curve: NoiseSchedule, z: Tensor, before: list[str], after: list[str], mask: Tensor,
+               generator: torch.Generator) -> Tensor:
+    """Null-text inversion: stand-ins for the empty prompt that lead back to the picture with the old words; then the new words."""
+    grid = SAMPLER.grid(curve, STEPS)
+    empty, old, new = encode_prompts([*[""] * len(before), *before, *after], parts.tokenizer, parts.text_encoder).chunk(3)
+    path = upwards(alone(parts, before), z, grid)
+    stand_ins = null_text(parts.unet, empty, old, path, grid, SCALE)
+    return SAMPLER.run(classifier_free(by_step(parts.unet, stand_ins, new, grid), SCALE), path[-1], grid, lambda: path[-1])
+
+
 EDITS: dict[str, Edit] = {
     "none: through the autoencoder": _untouched,
     "img2img, strength 0.4": _half_way(0.4),
@@ -137,11 +174,13 @@ EDITS: dict[str, Edit] = {
     "RePaint, 2 resamplings": _second_thoughts,
     "inversion, new words at guidance 1": _up_and_down(1.0),
     "inversion, new words at guidance 3": _up_and_down(SCALE),
+    "inversion, new words against the old": _against_the_old,
+    "null-text inversion, new words": _null_text,
     "inversion and shared attention": _up_and_down(SCALE, shared=0.8),
 }
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def edits(count: int = 200, seed: int = 0, methods: Sequence[str] | None = None, progress: bool = True) -> Iterator[dict[str, Any]]:
     """One row for each way of editing: exchange the first of two objects, keep the second and the ground; `count` drawn scenes.
 
@@ -211,6 +250,43 @@ def _attention(scale: float) -> Callable[..., Denoise]:
     return build
 
 
+@cache
+def other(name: str) -> Any:
+    """Another network that ships with the model, in the U-Net's place: "unet_flow", "unet_again" or "dit"."""
+    return as_part(load_part("unet", folder() / name))
+
+
+def _auto(scale: float) -> Callable[..., Denoise]:
+    """Away from the transformer that ships, which is smaller and was trained a twelfth as long."""
+    def build(parts: Components, prompts: list[str], grid: Sequence[Level]) -> Denoise:
+        return auto_guided(alone(parts._replace(unet=other("dit")), prompts), alone(parts, prompts), scale)
+
+    return build
+
+
+def _classified(scale: float, told: bool) -> Callable[..., Denoise]:
+    """Towards what a classifier calls the scene asked for, from the prediction with the prompt (told) or without any. The
+    classifier is not the probe that judges: who is guided by a judge can please it without being right."""
+    def build(parts: Components, prompts: list[str], grid: Sequence[Level]) -> Denoise:
+        classifier, wanted = load_probe(folder() / "classifier"), targets([parse(prompt) for prompt in prompts])
+
+        def log_prob(z: Tensor) -> Tensor:                                                  # (B, C, h, w) -> (B,)
+            said = classifier.answers(decode_pixels(z, parts.vae))
+            return -sum(cross_entropy(said[q], wanted[q], reduction="none") for q in said)  # type: ignore[return-value]
+
+        return classifier_guided(alone(parts, prompts if told else [""] * len(prompts)), log_prob, scale)
+
+    return build
+
+
+def _flowing(rule: Callable[[Pair, float], Denoise], scale: float) -> Callable[..., Denoise]:
+    """The flow's network, asked on the same grid: a rule that is linear is the same rule for a velocity."""
+    def build(parts: Components, prompts: list[str], grid: Sequence[Level]) -> Denoise:
+        return off_flow(rule(predictions(parts._replace(unet=other("unet_flow")), prompts), scale))
+
+    return build
+
+
 KINDS: dict[str, dict[str, Callable[..., Denoise]]] = {
     "none": {"1": lambda parts, prompts, grid: alone(parts, prompts)},
     "classifier-free": {f"{g:g}": _scaled(lambda grid, g=g: g) for g in (2.0, 3.0, 7.5, 15.0)},
@@ -219,6 +295,11 @@ KINDS: dict[str, dict[str, Callable[..., Denoise]]] = {
     "APG": {f"{g:g}": _projected(g, most=5.0, momentum=-0.5) for g in (3.0, 7.5, 15.0)},
     "rescaled by 0.7": {f"{g:g}": _scaled(lambda grid, g=g: g, guidance_rescale=0.7) for g in (7.5, 15.0)},
     "perturbed attention": {f"{s:g}": _attention(s) for s in (1.0, 3.0)},
+    "autoguidance": {f"{g:g}": _auto(g) for g in (1.5, 2.0, 3.0)},
+    "a classifier, no prompt": {f"{s:g}": _classified(s, False) for s in (0.3, 1.0)},
+    "a classifier and the prompt": {f"{s:g}": _classified(s, True) for s in (0.1, 0.3, 1.0)},
+    "flow, classifier-free": {f"{g:g}": _flowing(classifier_free, g) for g in (3.0, 7.5)},
+    "flow, CFG-Zero*": {f"{g:g}": _flowing(zero_star, g) for g in (3.0, 7.5)},
 }
 
 
@@ -247,10 +328,10 @@ def judged(probe: Any, y: Tensor, scenes: Sequence[Scene], seeds: int) -> dict[s
             "variety": round(variety, 2)}
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def guidance(prompts: int = 24, seeds: int = 4, kinds: Sequence[str] | None = None, progress: bool = True) -> Iterator[dict[str, Any]]:
-    """One row for each kind and scale, at equal calls: 50 evaluations of the U-Net a picture (25 steps of DDIM with two each, or 50
-    with one), the same prompts and the same noise.
+    """One row for each kind and scale, at equal calls: 50 evaluations of a network a picture (25 steps of DDIM with two each, or 50
+    with one; a classifier's step is a call and its gradient), the same prompts and the same noise.
 
     right       share with everything asked for, judged by the probe, with a Wilson interval
     variety     mean distance of two pictures of one prompt in the probe's features
@@ -279,13 +360,9 @@ def guidance(prompts: int = 24, seeds: int = 4, kinds: Sequence[str] | None = No
 def flows(prompts: int = 24, seeds: int = 4, progress: bool = True) -> Iterator[dict[str, Any]]:
     """The flow-trained U-Net beside the one that answers eps, at guidance 3 and equal calls, each with a first-order and a second-order
     method: right and variety as in `guidance`. Not at equal training: the model card says how long each was trained."""
-    from diffusers import UNet2DConditionModel
-
-    from course.emoji import folder
-
-    parts, probe = load_components("emoji", device="cpu"), load_probe()
+    parts, probe = load_components("emoji", device="cpu", nets="course"), load_probe()
     curve, flow, scenes = NoiseSchedule.from_config(parts.scheduler.config), FlowSchedule(), crowd(prompts, seeds)
-    straight = parts._replace(unet=UNet2DConditionModel.from_pretrained(folder() / "unet_flow").float().eval())
+    straight = parts._replace(unet=other("unet_flow"))
 
     def by(sampler: str) -> Callable[[Tensor, list[str], int], Tensor]:
         return lambda z, texts, calls: SAMPLERS[sampler].sample(classifier_free(predictions(parts, texts), SCALE), z, curve, calls)

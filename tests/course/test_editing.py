@@ -9,6 +9,7 @@ from PIL import Image
 from course.components import load_components
 from course.editing import (
     anagram,
+    by_step,
     edit_image,
     encode,
     hybrid,
@@ -17,9 +18,11 @@ from course.editing import (
     invert,
     known_outside,
     latent_mask,
+    null_text,
     repaint,
     swap_words,
     tail,
+    upwards,
 )
 from course.emoji.data import Scene, render
 from course.samplers import SAMPLERS, TAUGHT
@@ -187,6 +190,38 @@ def test_guidance_spoils_inversion():
         guided = classifier_free(pair_of(WORLD.denoise, right.denoise), scale)
         error.append(float((DDIM.run(guided, invert(guided, z, grid), grid, None) - z).norm(dim=1).mean()))
     assert error[1] > 2 * error[0]
+
+
+def test_stand_ins_for_the_empty_prompt_bring_guidance_back():
+    """What guidance spoils, null-text inversion repairs: measured on the shipped model, against the way down without it."""
+    from course.emoji.data import caption
+    from course.guidance import classifier_free
+    from course.stable_diffusion import encode_prompts, prediction_pair, prompted_network
+
+    parts = load_components("emoji", device="cpu", nets="course")
+    scene = Scene(("bear", "horse"), "above", "white")
+    with torch.inference_mode():
+        z = encode([render(scene)], parts.vae)
+        empty, words = encode_prompts(["", caption(scene)], parts.tokenizer, parts.text_encoder).chunk(2)
+        grid = DDIM.grid(SD, 8)
+        path = upwards(prompted_network(parts.unet, words), z, grid)
+        assert len(path) == len(grid)
+        assert torch.equal(path[-1], invert(prompted_network(parts.unet, words), z, grid))
+
+        def back(pair):
+            return float((DDIM.run(classifier_free(pair, 7.5), path[-1], grid, None) - z).square().mean())
+
+        found = null_text(parts.unet, empty, words, path, grid, 7.5, rounds=5)
+        assert [each.shape for each in found] == [words.shape] * 8
+        repaired = back(by_step(parts.unet, found, words, grid))
+        spoilt = back(prediction_pair(parts.unet, torch.cat([empty, words])))
+        plain = float((DDIM.run(prompted_network(parts.unet, words), path[-1], grid, None) - z).square().mean())
+        negative = back(prediction_pair(parts.unet, torch.cat([words, words])))                 # negative-prompt inversion
+    assert repaired < 0.5 * spoilt
+    assert negative == pytest.approx(plain, rel=1e-3)
+    assert not any(weight.requires_grad for weight in parts.unet.parameters())
+    with pytest.raises(KeyError):
+        by_step(parts.unet, found, words, grid)(z, SD.at(3))
 
 
 # ------------------------------------------------------------------------------------------------ one canvas, two pictures
