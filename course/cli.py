@@ -441,7 +441,7 @@ def _sweep_and_say(out: Path, settings: Any, prompts: Any, seeds: Any, batch: in
 @app.command()
 def train(
     model: Annotated[str, typer.Argument(help="emoji")],
-    stage: Annotated[list[str] | None, typer.Option(help="autoencoder, denoiser, probe, tiny, bert, flow, again, dit or classifier; repeat for several",
+    stage: Annotated[list[str] | None, typer.Option(help="autoencoder, denoiser, probe, tiny, bert, flow, dit or classifier; repeat for several",
                                                     show_default="all")] = None,
     minutes: Annotated[float | None, typer.Option(help="Time for all stages together", show_default="130")] = None,
     steps: Annotated[int | None, typer.Option(help="Instead of minutes: steps for each stage")] = None,

@@ -284,6 +284,8 @@ float32.
 The flow's U-Net (`unet_flow` and `scheduler_flow`: it answers the velocity noise - x_0) goes on from the denoiser's weights, with
 the same text encoder; the diffusion transformer (`dit`) starts from nothing. What they reach is measured by `course lab flows`
 (docs/assets/lab/flows.csv: 96 pictures a row, with intervals) and in chapter 9b, where the transformer's honest gap is.
+`classifier` is a second probe, begun elsewhere and shown other scenes: it guides where the probe judges (`course lab guidance`). On 500
+scenes drawn with jitter that neither had seen, both answered every question rightly.
 
 Choices that were measured on the way (one thread of a shared 2-core machine):
 
@@ -307,6 +309,7 @@ Choices that were measured on the way (one thread of a shared 2-core machine):
                                                                     from the weights in the package (bert imitates the text
                                                                     encoder: train it again whenever the denoiser changes)
     course train emoji --stage flow --from-shipped --minutes 90     the U-Net of the flow, from the weights in the package
+    course train emoji --stage classifier --steps 1500              the classifier
     course train emoji --minutes 130                                everything from nothing
     course train emoji --evaluate                                   these figures again
 

@@ -236,24 +236,22 @@ def loss_by_words(network: nn.Module, draw: Callable[[Random], tuple[Tensor, lis
     return loss
 
 
-def train_on(out: Path, vae: AutoencoderKL, unet: UNet2DConditionModel, text_encoder: CLIPTextModel, tokenizer: CLIPTokenizer,
-             stage: str, cached: int = 24_000, **budget) -> dict:
-    """The denoiser's U-Net trained on, with its text encoder as it is: in the stage "flow" it learns to answer the velocity eps - x_0
-    of a flow, in the stage "again" it goes on answering eps. The two see as many scenes, drawn alike, and differ in what they are
-    asked."""
+def train_flow(out: Path, vae: AutoencoderKL, unet: UNet2DConditionModel, text_encoder: CLIPTextModel, tokenizer: CLIPTokenizer,
+               cached: int = 24_000, **budget) -> dict:
+    """A U-Net that answers the velocity eps - x_0 of a flow, from the weights of the one that answers eps, with its text encoder
+    as it is: the losses differ in what they ask, and in nothing else."""
     seed = budget.get("seed", 0) + 3
-    draw = latents_and_words(vae, cached, seed)
-    schedule, loss_name = (FlowSchedule(), "flow_prediction") if stage == "flow" else (NoiseSchedule.from_config(SCHEDULER), "min_snr")
+    draw, flow = latents_and_words(vae, cached, seed), FlowSchedule()
     torch.manual_seed(seed)
     unet.requires_grad_(True)
 
-    loss = loss_by_words(unet, draw, schedule, text_encoder, tokenizer, loss_name)
+    loss = loss_by_words(unet, draw, flow, text_encoder, tokenizer, "flow_prediction")
 
     def show(file: Path) -> None:
-        pictures = sample(SHOWN * 4, vae, unet, tokenizer, text_encoder, steps=20, seed=1, flow=stage == "flow")
+        pictures = sample(SHOWN * 4, vae, unet, tokenizer, text_encoder, steps=20, seed=1, flow=True)
         save_grid(pictures, file, len(SHOWN))
 
-    return fit(stage, {f"unet_{stage}": unet}, loss, out=out, show=show, lr=1e-2, adam_lr=1e-3, **budget)
+    return fit("flow", {"unet_flow": unet}, loss, out=out, show=show, lr=1e-2, adam_lr=1e-3, **budget)
 
 
 DIT = {"_class_name": "DiT", "sample_size": 8, "in_channels": 4, "out_channels": 4, "patch_size": 2, "width": 192, "num_layers": 4,
@@ -341,8 +339,8 @@ def train_bert(out: Path, text_encoder: CLIPTextModel, tokenizer: CLIPTokenizer,
 
 # -------------------------------------------------------------------------------------------------------- all together
 
-STAGES = ("autoencoder", "denoiser", "probe", "tiny", "bert", "flow", "again", "dit", "classifier")
-SHARES = {"autoencoder": 0.16, "denoiser": 0.4, "probe": 0.03, "tiny": 0.05, "bert": 0.03, "flow": 0.13, "again": 0.13, "dit": 0.2, "classifier": 0.03}   # of --minutes
+STAGES = ("autoencoder", "denoiser", "probe", "tiny", "bert", "flow", "dit", "classifier")
+SHARES = {"autoencoder": 0.16, "denoiser": 0.4, "probe": 0.03, "tiny": 0.05, "bert": 0.03, "flow": 0.13, "dit": 0.2, "classifier": 0.03}   # of --minutes
 
 
 def train(out: Path = Path("runs/emoji"), weights: Path | None = None, stages: Sequence[str] = STAGES,
@@ -384,10 +382,10 @@ def train(out: Path = Path("runs/emoji"), weights: Path | None = None, stages: S
             records[stage] = train_probe(out, stage, **budget(stage))[1]
         elif stage == "tiny":
             records[stage] = train_tiny(out, _autoencoder(out), **budget(stage))
-        elif stage in ("flow", "again"):
+        elif stage == "flow":
             with accelerator.main_process_first():
                 unet, text_encoder, tokenizer = _denoiser(out)
-            records[stage] = train_on(out, _autoencoder(out), unet, text_encoder, tokenizer, stage, **budget(stage))
+            records[stage] = train_flow(out, _autoencoder(out), unet, text_encoder, tokenizer, **budget(stage))
         elif stage == "dit":
             with accelerator.main_process_first():
                 _, text_encoder, tokenizer = _denoiser(out)
@@ -409,7 +407,6 @@ def unpack(out: Path) -> None:
     shipped = folder()
     files = {"autoencoder": {"vae": "vae"}, "denoiser": {"unet": "unet", "text_encoder": "text_encoder"}, "probe": {"probe": "probe"},
              "tiny": {"vae_tiny": "vae_tiny"}, "bert": {"text_encoder_bert": "text_encoder_bert"}, "flow": {"unet_flow": "unet_flow"},
-             "again": {"unet_again": "unet_again"},
              "dit": {"dit": "dit"}, "classifier": {"classifier": "classifier"}}
     made, records = json.loads((shipped / "training.json").read_text()), _records(out)
     for stage, parts in files.items():
@@ -478,12 +475,10 @@ def export(out: Path, weights: Path) -> None:
         bert = new_bert(write_bert_tokenizer(aside / "tokenizer_bert"))
         load_average(out / "bert" / "checkpoint.pt", {"text_encoder_bert": bert})
         bert.save_pretrained(aside / "text_encoder_bert")
-    for stage in ("flow", "again"):
-        if (out / stage / "checkpoint.pt").exists():
-            further = new_unet()
-            load_average(out / stage / "checkpoint.pt", {f"unet_{stage}": further})
-            further.half().save_pretrained(aside / f"unet_{stage}")
-    if (aside / "unet_flow").is_dir():
+    if (out / "flow" / "checkpoint.pt").exists():
+        flow = new_unet()
+        load_average(out / "flow" / "checkpoint.pt", {"unet_flow": flow})
+        flow.half().save_pretrained(aside / "unet_flow")
         FlowMatchEulerDiscreteScheduler(num_train_timesteps=len(FlowSchedule())).save_pretrained(aside / "scheduler_flow")
     if (out / "dit" / "checkpoint.pt").exists():
         dit = new_dit()

@@ -252,7 +252,7 @@ def _attention(scale: float) -> Callable[..., Denoise]:
 
 @cache
 def other(name: str) -> Any:
-    """Another network that ships with the model, in the U-Net's place: "unet_flow", "unet_again" or "dit"."""
+    """Another network that ships with the model, in the U-Net's place: "unet_flow" or "dit"."""
     return as_part(load_part("unet", folder() / name))
 
 
