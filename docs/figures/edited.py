@@ -150,15 +150,16 @@ def trade() -> str:
     """Adherence against variety, one line for each kind of guidance."""
     drawn, ax = axes(width=6.6, height=4.4)
     kinds = list(dict.fromkeys(row["kind"] for row in rows("guidance")))
-    for colour, kind in zip(CYCLE, kinds, strict=False):
+    for i, kind in enumerate(kinds):
+        colour, marker = CYCLE[i % len(CYCLE)], "os^"[i // len(CYCLE)]
         own = [row for row in rows("guidance") if row["kind"] == kind]
         x, y = [float(row["variety"]) for row in own], [100 * float(row["right"]) for row in own]
         error = [[100 * (float(row["right"]) - float(row["right_low"])) for row in own],
                  [100 * (float(row["right_high"]) - float(row["right"])) for row in own]]
-        ax.errorbar(x, y, yerr=error, marker="o", ms=4, lw=1.1, elinewidth=0.6, color=colour, label=kind)
+        ax.errorbar(x, y, yerr=error, marker=marker, ms=4, lw=1.1, ls=("-", ":", "--")[i // len(CYCLE)], elinewidth=0.6, color=colour, label=kind)
         for at, row in zip(zip(x, y, strict=True), own, strict=True):
             ax.annotate(row["scale"], at, textcoords="offset points", xytext=(3, 3), fontsize=7, color=colour)
     ax.set(xlabel="variety: distance between two pictures of one caption", ylabel="everything right, %", ylim=(42, 103))
-    ax.legend(loc="lower left")
-    return figure(drawn, "trade", "Adherence over variety for seven kinds of guidance; the numbers are in the table below.",
+    ax.legend(loc="lower left", fontsize=7)
+    return figure(drawn, "trade", f"Adherence over variety for {len(kinds)} kinds of guidance; the numbers are in the table below.",
                   "Up is more obedient, right is more varied. The numbers beside the dots are scales. Bars are 95% Wilson intervals.")
