@@ -8,7 +8,8 @@
     hints = ["first rung", "second rung"]
     needs = ["ch03.alphas_cumprod"]
     docs = "chapters/03-forward.md"
-    minutes = 10                   # how long a median student takes: an estimate
+    minutes = 10                   # how long a median student takes: an estimate, nobody has measured it
+    tracks = ["builder"]           # the ways through the course that it lies on, see TRACKS; what it needs lies on them, too
     extra = true                   # beyond the 100 points: adds to the score, not to what can be reached, optional
     loads = ["diffusers"]          # heavy modules that its checks import: loaded once, before the task runs, optional
     compare = ["course.forward:add_noise"]      # the course's own code for it: `course compare`, and folded in the chapters, optional
@@ -30,6 +31,7 @@ import course
 REPOSITORY = Path(course.__file__).resolve().parent.parent
 CHECKS = REPOSITORY / "tests" / "exercises"
 EXERCISES = REPOSITORY / "exercises"
+TRACKS = ("mathematics", "builder")          # two ways through the course: what is true, and what paints
 HELPERS = "helpers.py"
 
 
@@ -48,6 +50,7 @@ class Task:
     minutes: int = 0
     loads: tuple[str, ...] = ()
     compare: tuple[str, ...] = ()
+    tracks: tuple[str, ...] = ()
     extra: bool = False
 
 
@@ -91,7 +94,8 @@ def read_manifest(path: Path) -> list[Task]:
 
 
 _FIELDS = {"id": str, "title": str, "points": (int, float), "difficulty": int, "hints": list, "needs": list,
-           "docs": str, "timeout": (int, float), "memory": int, "minutes": int, "extra": bool, "loads": list, "compare": list}
+           "docs": str, "timeout": (int, float), "memory": int, "minutes": int, "extra": bool, "loads": list,
+           "compare": list, "tracks": list}
 
 
 def _task(entry: dict, path: Path) -> Task:
@@ -109,6 +113,8 @@ def _task(entry: dict, path: Path) -> Task:
             raise ValueError(f"{where}: {key} must be a list of strings")
     if not re.fullmatch(r"ch\d\d\.\w+", entry["id"]) or not path.stem.startswith(entry["id"][:4]):
         raise ValueError(f"{where}: an id looks like ch03.add_noise and begins with the chapter of its file")
+    if unknown := [track for track in entry.get("tracks", ()) if track not in TRACKS]:
+        raise ValueError(f"{where}: unknown track {unknown[0]!r}; one of {', '.join(TRACKS)}")
     if not entry["points"] > 0:
         raise ValueError(f"{where}: points must be above zero")
     entry = {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}

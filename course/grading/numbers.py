@@ -17,6 +17,7 @@ from fractions import Fraction
 from typing import Any
 
 from course.grading.errors import CheckFailed
+from course.names import did_you_mean
 
 LONGEST = 2000          # characters of TOML
 
@@ -227,6 +228,35 @@ def prediction(given: Mapping[str, Any], spec: Mapping[str, Any]) -> None:
                                          "they stand there, and write down what they print")
 
 
+def issues(given: Mapping[str, Any], spec: Mapping[str, Any]) -> None:
+    """What is wrong with the cells of a notebook, one word each, and the numbers that show it.
+
+    spec["cells"]: cell -> its fault, "none" for a good one; spec["faults"]: word -> what it means; spec["evidence"]: cell -> number.
+    A part of the points is earned for every cell that is judged rightly, above what calling all of them good would earn.
+    """
+    cells, faults, evidence = spec["cells"], spec["faults"], spec.get("evidence", {})
+    for cell in cells:
+        value = _value(given, cell)
+        if value not in faults:
+            near = did_you_mean(str(value)[:40], list(faults), cutoff=0.5)
+            raise CheckFailed("unreadable", f"{cell} should be one of {', '.join(faults)}; it is {str(value)[:40]!r}{near}")
+    missed = [cell for cell, fault in cells.items() if given[cell] == "none" != fault]
+    alarms = [cell for cell, fault in cells.items() if given[cell] != "none" == fault]
+    other = [cell for cell, fault in cells.items() if given[cell] != fault and "none" not in (given[cell], fault)]
+    planted = sum(fault != "none" for fault in cells.values())
+    earned = max(0.0, (planted - len(missed) - len(other) - len(alarms)) / planted) * 0.8
+    said = ([f"something is wrong with {len(missed)} of the cells that you call good"] if missed else []) + [
+        f"{cell} is good as it stands" for cell in alarms[:1]] + [
+        f"{cell} has a fault, and another one than {given[cell]} ({faults[given[cell]]})" for cell in other[:1]]
+    if said:
+        raise CheckFailed("wrong_value", "; ".join(said), earned)
+    for cell, right in evidence.items():
+        name = f"{cell}_evidence"
+        if abs(number(_value(given, name), name) - right) > 1e-6:
+            raise CheckFailed("wrong_value", f"every fault is found; {name} is not {given[name]}, which does not show that of {cell}", 0.8)
+
+
 CHECKS: dict[str, Callable[[Mapping[str, Any], Mapping[str, Any]], None]] = {
     "two_directions": two_directions, "which_q": which_q, "codes": codes, "one_bound": one_bound, "ranking": ranking,
-    "self_test": self_test, "prediction": prediction}
+    "self_test": self_test, "prediction": prediction,
+    "issues": issues}

@@ -41,13 +41,14 @@ WORDS = {"passed": "passed", "failed": "FAILED", "not_attempted": "not attempted
 
 def select(names: Sequence[str], tasks: dict[str, Task]) -> list[str]:
     """The ids of the tasks that `names` mean: a task ("ch03.add_noise" or "add_noise"), a chapter ("ch03", "3",
-    "ch03_forward", "ch03_forward.py"), or nothing for all. Raises ValueError, with the closest names, for anything else."""
+    "ch03_forward", "ch03_forward.py"), a track ("builder"), or nothing for all. Raises ValueError, with the closest names, for anything
+    else."""
     chosen: dict[str, None] = {}
     for name in names:
         wanted = Path(name).name.removesuffix(".py").removesuffix(".md")
         if wanted.isdigit():
             wanted = f"ch{int(wanted):02d}"
-        found = [task.id for task in tasks.values() if wanted in (task.id, *task.id.split("."), task.chapter)]
+        found = [task.id for task in tasks.values() if wanted in (task.id, *task.id.split("."), task.chapter, *task.tracks)]
         if not found:
             known = [*tasks, *{task.chapter for task in tasks.values()}, *{i.split(".")[0] for i in tasks}]
             near = did_you_mean(wanted, known, count=3, cutoff=0.5)

@@ -215,6 +215,19 @@ def _counterexample(verdict: Any) -> str:
     return f"\nA case in which it fails:\n{verdict.counterexample}" if verdict.counterexample is not None else ""
 
 
+def expect_claim(answer: str, spec: Mapping[str, Any]) -> None:
+    """`answer` says true or false in its first line, and proves it below by one statement: `claim`, and what expect_statement takes."""
+    said, _, proof = answer.strip().partition("\n")
+    word = said.strip().rstrip(".!").lower()
+    if word not in ("true", "false"):
+        raise CheckFailed("unreadable", "the first line of the answer should be true or false, the line of mathematics below it the reason")
+    if not proof.strip():
+        raise CheckFailed("wrong_value", "a claim without its reason is a guess: write the line that proves it below")
+    expect_statement(proof.strip(), spec)
+    if (word == "true") != spec["claim"]:
+        raise CheckFailed("wrong_value", f"your line holds and is the right one; read the claim once more beside it: is it {word}?", 0.5)
+
+
 # ---------------------------------------------------------------------------------------------------------- choices
 
 
@@ -326,4 +339,4 @@ def _numbers(answer: str, spec: Mapping[str, Any]) -> None:
     expect_numbers(answer, spec)
 
 
-KINDS = {"statement": expect_statement, "choice": expect_choice, "derivation": _derivation, "numbers": _numbers}
+KINDS = {"statement": expect_statement, "claim": expect_claim, "choice": expect_choice, "derivation": _derivation, "numbers": _numbers}

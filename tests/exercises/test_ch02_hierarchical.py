@@ -51,3 +51,7 @@ def test_split(student):
 @task("ch02.predict")
 def test_predicted_and_measured(student):
     expect_written(student, "ch02.predict", ANSWERS)
+
+@task("ch02.claim")
+def test_claim_and_reason(student):
+    expect_written(student, "ch02.claim", ANSWERS)

@@ -133,9 +133,9 @@ def test_drop_captions_at_the_ends(student):
 STEPS = 800
 # timestep -> the error that a trained network stays below: the mean square distance of its prediction from the exact denoiser's.
 # Nine honest styles with twenty seeds each (variants/styles.toml) reached at most 0.18, 0.091, 0.024, 0.015, 0.011, 0.010, 0.011 and,
-# in the energy distance of the samples, 0.055: these are about twice as much or more. Slips that are worse at a level or two only are
-# not told by measuring; the loop is watched for them.
-BARS = {20: 0.4, 150: 0.2, 300: 0.06, 450: 0.05, 600: 0.04, 800: 0.04, 990: 0.04}
+# in the energy distance of the samples, 0.055: these are 1.6 to 4 times as much. A network that is told the mean of its batch's
+# levels reached at least 0.42 at 20 and 0.25 at 150; what measures like a right answer is not measured: the loop is watched for it.
+BARS = {20: 0.3, 150: 0.18, 300: 0.06, 450: 0.05, 600: 0.04, 800: 0.04, 990: 0.04}
 SPREAD = 0.12
 LEARNT, LOOP, SAMPLES = 0.5, 0.3, 0.2                     # the share of each part of the check
 

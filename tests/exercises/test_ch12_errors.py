@@ -11,3 +11,7 @@ ANSWERS = Path(__file__).parent / "answers"
 @task("ch12.predict")
 def test_predicted_and_measured(student):
     expect_written(student, "ch12.predict", ANSWERS)
+
+@task("ch12.issues")
+def test_issues_of_a_notebook(student):
+    expect_written(student, "ch12.issues", ANSWERS)

@@ -213,6 +213,9 @@ def test_the_manifest_is_complete(task_id):
     task = TASKS[task_id]
     assert 2 <= len(task.hints) <= 4, "a hint ladder has 2 to 4 rungs"
     assert task.difficulty in (1, 2, 3)
+    assert task.minutes > 0
+    assert task.tracks, "it lies on no track"
+    assert [need for need in task.needs for track in task.tracks if track not in TASKS[need].tracks] == [], "a track lacks what it needs"
     assert re.fullmatch(r"chapters/[\w-]+\.md(#[\w-]+)?", task.docs)
     path = source_of(task_id, EXERCISES)
     if path.suffix == ".md":
