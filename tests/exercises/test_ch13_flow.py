@@ -1,13 +1,17 @@
 """Checks of exercises/ch13_flow.py."""
 
 from itertools import pairwise
+from pathlib import Path
 
 import torch
 
 from course import flow, toy
 from course.grading import task
 from course.grading.checks import Counted, expect_calls, expect_close, expect_type
+from course.grading.written import expect_written
 from course.prediction import flow_from_eps
+
+ANSWERS = Path(__file__).parent / "answers"
 
 SHAPES = (((4, 3, 4, 4), torch.float32), ((3, 2, 5, 7), torch.float64), ((1, 1, 3, 2), torch.float32))
 
@@ -145,3 +149,8 @@ def test_sample_other_time_reaches_the_data(student):
     end = student.sample_other_time(theirs, x, grid).reshape(-1, 2)
     miss = (end.norm(dim=1) - 1.5).abs().mean()
     expect_close(float(miss < 0.35), 1.0, f"sample_other_time on the ring of radius 1.5 (your points miss it by {miss:.2f} on average); close to it:")
+
+
+@task("ch13.field")
+def test_field(student):
+    expect_written(student, "ch13.field", ANSWERS)
