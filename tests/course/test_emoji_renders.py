@@ -29,7 +29,10 @@ def test_its_scheduler_is_stable_diffusions(shipped):
         assert getattr(ours, field) == getattr(theirs, field), field
 
 
-@pytest.mark.parametrize("name", TAUGHT)
+QUICK = ("pndm", "dpmpp_2m")          # test_stable_diffusion.py tries all of them on a tiny model, test_parity.py on exact ones
+
+
+@pytest.mark.parametrize("name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in TAUGHT])
 def test_same_picture_by_name_alone(shipped, name):
     """At the homework's 50 steps. With few steps and strong guidance pictures break, and the rounding of either side is magnified:
     up to 2% of the values then differ, by one level of 255."""

@@ -1,8 +1,8 @@
 """Sweeps: every row once, whatever happens in between."""
 
 import errno
+import multiprocessing
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -68,19 +68,20 @@ def test_a_cut_off_line_and_a_lost_picture_are_rendered_again(tmp_path, settings
 
 def test_a_killed_sweep_goes_on(tmp_path, tiny_model_dir):
     """SIGKILL in the middle, as often as it takes; then every row is there once."""
-    code = ("import sys; from course.lab import sweep; "
-            "sweep.run(sys.argv[1], sweep.grid(model=sys.argv[2], sampler='ddim', steps=list(range(1, 21))), ['on'], [1, 2], "
-            "batch=1, progress=False)")
-    command = [sys.executable, "-c", code, str(tmp_path), str(tiny_model_dir)]
-    process = subprocess.Popen(command)
-    deadline = time.time() + 60
-    while time.time() < deadline and len(list((tmp_path / "pictures").glob("[!.]*"))) < 5:
+    grid = sweep.grid(model=str(tiny_model_dir), sampler="ddim", steps=list(range(1, 21)))
+
+    def work():
+        sweep.run(tmp_path, grid, ["on"], [1, 2], batch=1, progress=False)
+
+    process = multiprocessing.get_context("fork").Process(target=work)          # what it imports is imported
+    process.start()
+    while process.is_alive() and len(list((tmp_path / "pictures").glob("[!.]*"))) < 5:
         time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.kill()
+    process.join()
     saved = len(sweep.read_rows(tmp_path))
     assert 1 <= saved < 40
-    subprocess.run(command, check=True)
+    work()
     keys = [row.split(",")[0] for row in (tmp_path / "rows.csv").read_text().splitlines()[1:]]
     assert len(keys) == len(set(keys)) == 40
 
