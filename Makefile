@@ -29,8 +29,8 @@ help:
 demo: $(READY)
 	@$(RUN) course.demo
 
-# Side by side, one worker for each core; a file of tests stays in one worker, and so does the site.
-PYTEST = $(RUN) pytest -n logical --maxprocesses 8 --dist loadgroup
+# Side by side, one worker for each core; what stays in one worker, and what comes first, is in tests/conftest.py.
+PYTEST = $(RUN) pytest -n logical --maxprocesses 8 --dist loadgroup --no-loadscope-reorder
 
 test: $(READY)
 	$(PYTEST) $(ARGS)

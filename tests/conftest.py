@@ -26,11 +26,29 @@ else:
 ROOT = Path(__file__).resolve().parent
 
 
+# What takes longest on one core, the longest first: begun last, it would leave the other workers without work.
+LONG = ("site", "course/emoji/test_emoji_teaching.py", "course/grading/test_release_and_templates.py", "course/grading/test_bulk.py",
+        "course/equations/test_judging.py", "course/grading/test_command.py", "exercises/test_progress.py", "exercises/test_mine.py",
+        "course/grading/test_sandbox.py", "course/grading/test_one_verdict.py", "course/lab/test_report.py", "course/grading/test_hostile.py")
+
+
+def group_of(item: pytest.Item) -> str:
+    """What stays in one worker: a file, since its tests share what they set up; a chapter of test_variants.py; the site."""
+    where = item.path.relative_to(ROOT) if item.path.is_relative_to(ROOT) else item.path
+    task = getattr(item, "callspec", None) and item.callspec.params.get("task_id")
+    return "site" if where.parts[0] == "site" else f"{where}{f' {task[:4]}' if task else ''}"
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """For workers side by side: a file stays together, since its tests share what they set up, and so does the site."""
-    for item in items if config.pluginmanager.hasplugin("xdist") else ():
-        where = item.path.relative_to(ROOT) if item.path.is_relative_to(ROOT) else item.path
-        item.add_marker(pytest.mark.xdist_group(where.parts[0] if where.parts[0] == "site" else str(where)))
+    """For workers side by side: which tests stay together, and the long ones first (with --no-loadscope-reorder, as in the Makefile)."""
+    if not config.pluginmanager.hasplugin("xdist"):
+        return
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(group_of(item)))
+    if os.environ.get("PYTEST_XDIST_WORKER"):
+        rank = {name: n for n, name in enumerate(LONG)}
+        items.sort(key=lambda item: rank.get(group_of(item), len(rank)))
+
 
 # scheduler_config.json of CompVis/stable-diffusion-v1-4. It names no timestep_spacing: every scheduler class has its own.
 SD_SCHEDULER = {

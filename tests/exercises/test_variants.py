@@ -94,7 +94,18 @@ def planted(task_id: str, mistake: dict, folder: Path, request) -> None:
 
 
 MISTAKES = mistakes() | {"ch11.writeup": writeups.WRONG}
-CASES = [pytest.param(task_id, entry, id=f"{task_id}-{i + 1}", marks=[pytest.mark.slow] * entry.get("slow", False))
+# Tasks whose verdict takes a second or more: so many of their mistakes are tried by `make test`, from all over the list; all by test-all.
+HEAVY = {"ch02.terms": 4, "ch02.second_line": 6, "ch02.first_line": 6, "ch04.mean_noise": 4, "ch04.square": 4, "ch05.score": 4,
+         "ch07.train": 3, "ch09.encode_prompts": 2, "ch11.writeup": 9}
+QUICK_SPELLINGS = 4          # of the tasks of chapter 2
+
+
+def slow_one(task_id: str, i: int, entry: dict) -> bool:
+    step = -(-len(MISTAKES[task_id]) // HEAVY.get(task_id, len(MISTAKES[task_id])))
+    return entry.get("slow", False) or i % step != 0
+
+
+CASES = [pytest.param(task_id, entry, id=f"{task_id}-{i + 1}", marks=[pytest.mark.slow] * slow_one(task_id, i, entry))
          for task_id, entries in MISTAKES.items() for i, entry in enumerate(entries)]
 caught: list[bool] = []
 
@@ -151,11 +162,13 @@ SPELLINGS = tomllib.loads((VARIANTS / "spellings.toml").read_text())
 LEAST_SPELLINGS, LEAST_NO_ANSWERS = 10, 3
 
 
-@pytest.mark.parametrize("task_id", load_answers(HERE / "answers"))
-def test_right_answers_pass_in_every_spelling(task_id):
+@pytest.mark.parametrize(("task_id", "count"), [
+    *((task_id, QUICK_SPELLINGS if task_id.startswith("ch02.") else None) for task_id in load_answers(HERE / "answers")),
+    *(pytest.param(task_id, None, marks=pytest.mark.slow) for task_id in load_answers(HERE / "answers") if task_id.startswith("ch02."))])
+def test_right_answers_pass_in_every_spelling(task_id, count):
     assert len(set(SPELLINGS[task_id])) >= (3 if written(task_id).get("kind") in ("derivation", "numbers") else LEAST_SPELLINGS)
     refused = {}
-    for answer in SPELLINGS[task_id]:
+    for answer in SPELLINGS[task_id][:count]:
         try:
             check_written(answer, written(task_id))
         except CheckFailed as failed:
