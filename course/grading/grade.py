@@ -213,7 +213,7 @@ class IsolatedStudent(Student):
         self._session, self._submission = session, session.submission
 
     def _text(self, name: str) -> str | None:
-        data = self._file(name)
+        data = self._bytes(name)
         if data is None:
             return None
         try:
@@ -222,19 +222,19 @@ class IsolatedStudent(Student):
             raise CheckFailed("unreadable", f"{name} is not UTF-8 text; save it as UTF-8") from None
 
     def answer(self, identity: str) -> str:
-        if self._file(file := f"{self._task.chapter}.md") is None:
+        if self._bytes(file := f"{self._task.chapter}.md") is None:
             raise NotAttempted(self._submission.lacks(file))
         answer = super().answer(identity)          # a missing or unreadable one needs no judging
         raise WrittenAnswer(self._text(f"{self._task.chapter}.md") if answer else "")
 
-    def _file(self, name: str) -> bytes | None:
+    def _bytes(self, name: str) -> bytes | None:
         if name in self._submission.problems:
             raise CheckFailed("unreadable", f"{name} {self._submission.problems[name]}")
         return self._submission.files.get(name)
 
     def _call(self, name: str, args: tuple, kwargs: dict, wrt: int | None = None, free: bool = False) -> Any:
         file = f"{self._task.chapter}.py"
-        if self._file(file) is None:
+        if self._bytes(file) is None:
             raise NotAttempted(self._submission.lacks(file))
         return self._session.call(file, name, args, kwargs, wrt, self.seed if free else None)
 

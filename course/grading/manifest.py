@@ -13,6 +13,7 @@
     extra = true                   # beyond the 100 points: adds to the score, not to what can be reached, optional
     loads = ["diffusers"]          # heavy modules that its checks import: loaded once, before the task runs, optional
     compare = ["course.forward:add_noise"]      # the course's own code for it: `course compare`, and folded in the chapters, optional
+    weights = ["ch07_weights.safetensors"]      # trained networks that are handed in for it, optional
     timeout = 10                   # seconds for one call, optional
     memory = 1024                  # MiB a call may use beyond what torch needs, optional
 
@@ -51,17 +52,20 @@ class Task:
     loads: tuple[str, ...] = ()
     compare: tuple[str, ...] = ()
     tracks: tuple[str, ...] = ()
+    weights: tuple[str, ...] = ()
     extra: bool = False
 
 
 def wanted_files(tasks: dict[str, Task]) -> set[str]:
-    """The names of all files that a student may hand in: the exercises, and the one file of helpers they may share."""
-    return {f"{task.chapter}{suffix}" for task in tasks.values() for suffix in (".py", ".md")} | {HELPERS}
+    """The names of all files that a student may hand in: the exercises, the one file of helpers they may share, and trained weights."""
+    files = {f"{task.chapter}{suffix}" for task in tasks.values() for suffix in (".py", ".md")} | {HELPERS}
+    return files | {name for task in tasks.values() for name in task.weights}
 
 
 def stub_files(tasks: dict[str, Task]) -> dict[str, bytes]:
     """These files as they are handed out, where they are known."""
-    return {name: path.read_bytes() for name in sorted(wanted_files(tasks)) if (path := EXERCISES / name).is_file()}
+    return {name: path.read_bytes() for name in sorted(wanted_files(tasks))
+            if not name.endswith(".safetensors") and (path := EXERCISES / name).is_file()}
 
 
 def load_tasks(folder: Path | str = CHECKS) -> dict[str, Task]:
@@ -95,7 +99,7 @@ def read_manifest(path: Path) -> list[Task]:
 
 _FIELDS = {"id": str, "title": str, "points": (int, float), "difficulty": int, "hints": list, "needs": list,
            "docs": str, "timeout": (int, float), "memory": int, "minutes": int, "extra": bool, "loads": list,
-           "compare": list, "tracks": list}
+           "compare": list, "tracks": list, "weights": list}
 
 
 def _task(entry: dict, path: Path) -> Task:

@@ -319,8 +319,9 @@ def watch(names: Sequence[str], folder: Path = EXERCISES, console: Console | Non
             if key == "h" and (task := next_task(tasks, results)) is not None:
                 hint(task.id, folder=folder, console=console)
                 continue
-            chapters = {Path(path).stem for path in changed}
-            again = chosen if key == "r" else [name for name in chosen if tasks[name].chapter in chapters]
+            names = {Path(path).name for path in changed}
+            again = chosen if key == "r" else [
+                name for name in chosen if names & {f"{tasks[name].chapter}.py", f"{tasks[name].chapter}.md", *tasks[name].weights}]
             if not again:
                 continue
             console.rule(time.strftime("%H:%M:%S ") + (", ".join(sorted(Path(p).name for p in changed)) or "everything"))
@@ -336,7 +337,7 @@ def stamps(folder: Path) -> dict[str, tuple[int, int]]:
     """Time and size of every exercise file; a file that vanishes while we look is left out."""
     found = {}
     for path in sorted(folder.glob("ch*")):
-        if path.suffix in (".py", ".md"):
+        if path.suffix in (".py", ".md", ".safetensors"):
             with contextlib.suppress(OSError):
                 stat = path.stat()
                 found[str(path)] = (stat.st_mtime_ns, stat.st_size)

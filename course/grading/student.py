@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 import numpy as np
+import safetensors.torch
 import torch
 
 from course.grading import rules
@@ -98,7 +99,21 @@ class Student:
             raise NotAttempted(f"the block {identity} in {name} is empty")
         return answer
 
+    def tensors(self, name: str) -> dict[str, torch.Tensor]:
+        """What is in a file of weights that was handed in, by name. Raises NotAttempted if there is no such file."""
+        data = self._bytes(name)
+        if data is None:
+            raise NotAttempted(f"there is no {name}")
+        try:
+            return dict(sorted(safetensors.torch.load(data).items()))
+        except Exception as error:          # whatever a stranger wrote into it
+            raise CheckFailed("unreadable", f"{name} is not a file of safetensors ({plain(error, 200)}); write it with "
+                                            "safetensors.torch.save_file({name: tensor, ...}, path)") from None
+
     def _call(self, name: str, args: tuple, kwargs: dict, wrt: int | None = None, free: bool = False) -> Any:
+        raise NotImplementedError
+
+    def _bytes(self, name: str) -> bytes | None:
         raise NotImplementedError
 
     def _text(self, name: str) -> str | None:
@@ -149,11 +164,14 @@ class DirectStudent(Student):
         super().__init__(task, check, seed)
         self._folder = Path(folder)
 
-    def _text(self, name: str) -> str | None:
+    def _bytes(self, name: str) -> bytes | None:
         handed_in = handed_in_at(self._folder, self._task.chapter)
         if name in handed_in.submission.problems:
             raise CheckFailed("unreadable", f"{name} {handed_in.submission.problems[name]}")
-        data = handed_in.submission.files.get(name)
+        return handed_in.submission.files.get(name)
+
+    def _text(self, name: str) -> str | None:
+        data = self._bytes(name)
         if data is None:
             return None
         try:

@@ -33,6 +33,7 @@ from typing import IO, Any
 
 MAX_FILE = 1 << 20
 MAX_NOTEBOOK = 16 << 20          # with the pictures in it
+MAX_WEIGHTS = 200_000            # of a network that was trained for a task
 MAX_KEPT = 48 << 20              # bytes of all files with a fitting name together
 MAX_ARCHIVE = 100 << 20          # bytes, packed
 MAX_UNPACKED = 400 << 20         # bytes read through while looking for the files
@@ -134,7 +135,7 @@ def submission_name(path: Path) -> str:
 
 _COPIES = r"(?:_?\(\w+\)|_copy|_kopie|_copie|_\d+)*"          # what browsers and file managers add
 _PLATFORM = r"(?:copy_of_|[^/]*_\d+_\d+_|[^/]*_attempt_[\d_]+_)?"          # Canvas and Blackboard: student_1_22_NAME
-_ENDINGS = {".py": r"\.(?:py|ipynb|py\.txt)", ".md": r"\.(?:md|markdown|md\.txt)"}
+_ENDINGS = {".py": r"\.(?:py|ipynb|py\.txt)", ".md": r"\.(?:md|markdown|md\.txt)", ".safetensors": r"\.safetensors"}
 _NOT_OURS = re.compile(r"^(__MACOSX|\.|\._|__pycache__|node_modules|site-packages|venv|env|tests?|variants|solutions)")
 _CHAPTERS = re.compile(r"(exercises|(ch|chapter|week|hw|homework|ex|exercise|sheet|part|task)[ _-]?\d+.*)", re.IGNORECASE)
 
@@ -291,15 +292,19 @@ def _folder_entries(root: Path, wanted: list[str], notes: list[str]) -> list[Ent
 
 
 def _limit(name: str) -> int:
-    return MAX_NOTEBOOK if name.lower().endswith(".ipynb") else MAX_FILE
+    name = name.lower()
+    return MAX_NOTEBOOK if name.endswith(".ipynb") else MAX_WEIGHTS if name.endswith(".safetensors") else MAX_FILE
 
 
 def _contents(read: Any, name: str) -> bytes | str:
     """What `read(limit)` gives, or what is wrong with it."""
     try:
-        return read(_limit(name))
+        data = read(_limit(name))
     except Unreadable as problem:
         return str(problem)
+    if b"\0" in data and not name.lower().endswith(".safetensors"):
+        return "is not text (it holds zero bytes; if it is UTF-16, save it as UTF-8)"
+    return data
 
 
 def _read_file(path: Path, limit: int = MAX_FILE) -> bytes:
@@ -321,18 +326,16 @@ def _read_file(path: Path, limit: int = MAX_FILE) -> bytes:
         data = b""
         while len(data) <= limit and (piece := os.read(fd, limit + 1 - len(data))):
             data += piece
-        return _text(data, limit)
+        return _whole(data, limit)
     except OSError as error:
         raise Unreadable(f"cannot be read: {error.strerror}") from error
     finally:
         os.close(fd)
 
 
-def _text(data: bytes, limit: int = MAX_FILE) -> bytes:
+def _whole(data: bytes, limit: int) -> bytes:
     if len(data) > limit:
         raise Unreadable(f"has more than the {limit} bytes that are read")
-    if b"\0" in data:
-        raise Unreadable("is not text (it holds zero bytes; if it is UTF-16, save it as UTF-8)")
     return data
 
 
@@ -382,7 +385,7 @@ def _unpack(path: Path, wanted: list[str]) -> dict[str, Any]:
 
 def _member(stream: IO[bytes], name: str) -> bytes | str:
     def read(limit: int) -> bytes:
-        return _text(stream.read(limit + 1), limit)
+        return _whole(stream.read(limit + 1), limit)
 
     try:
         return _contents(read, name)

@@ -231,10 +231,10 @@ class Watched:
         return ""
 
 
-def errors_of(student, world, table, weights) -> dict[int, float]:
-    """The error of the trained network at each level of BARS."""
+def errors_of(student, world, table, weights, levels) -> dict[int, float]:
+    """The mean square distance of a network's prediction from the exact denoiser's at each of some timesteps."""
     errors = {}
-    for t in BARS:
+    for t in levels:
         level = Level(t, float(table[t].sqrt()), float((1 - table[t]).sqrt()))
         x = level.alpha * world.sample(1000, student.generator) + level.sigma * student.randn(1000, 2)
         got = student.once("denoised", weights, x, table[t].expand(1000).contiguous())
@@ -256,6 +256,15 @@ def why_so_large(student, table, weights, errors) -> str:
     return ""
 
 
+def expect_weights(weights, name: str) -> None:
+    """A list of finite tensors, of 200 kB at most."""
+    expect_type(weights, list, name)
+    expect(len(weights) > 0 and all(isinstance(w, torch.Tensor) for w in weights), f"{name} should return a list of tensors, the weights", "wrong_type")
+    for i, w in enumerate(weights):
+        expect_finite(w, f"the trained weights[{i}]")
+    expect(sum(w.numel() * w.element_size() for w in weights) <= 200_000, "the weights together should have at most 200 kB: a small network is enough")
+
+
 @task("ch07.train")
 def test_the_loop_and_what_comes_of_it(student):
     world = ring()
@@ -263,12 +272,8 @@ def test_the_loop_and_what_comes_of_it(student):
     data = world.sample(4000, torch.Generator().manual_seed(student.seed % 1000))
     watched = Watched(data, table)
     weights = student.once("train", data, table, STEPS, torch.Generator().manual_seed(student.seed % 977), watched)
-    expect_type(weights, list, "train")
-    expect(len(weights) > 0 and all(isinstance(w, torch.Tensor) for w in weights), "train should return a list of tensors, the weights", "wrong_type")
-    for i, w in enumerate(weights):
-        expect_finite(w, f"the trained weights[{i}]")
-    expect(sum(w.numel() * w.element_size() for w in weights) <= 200_000, "the weights together should have at most 200 kB: a small network is enough")
-    errors = errors_of(student, world, table, weights)
+    expect_weights(weights, "train")
+    errors = errors_of(student, world, table, weights, BARS)
     bad = [t for t, error in errors.items() if not error < BARS[t]]
     loop = watched.problem(STEPS)
     spread = spread_of(student, world, table, weights)
@@ -302,6 +307,23 @@ def spread_of(student, world, table, weights) -> float:
 def energy(a, b):
     """Energy distance of two sets of points (Szekely and Rizzo 2013): 0 for one law."""
     return float(2 * torch.cdist(a, b).mean() - torch.cdist(a, a).mean() - torch.cdist(b, b).mean())
+
+
+# where a network that was trained at leisure is measured: one level from each of these ranges, drawn by the seed -> the bar there
+HIDDEN = {(10, 60): 0.06, (60, 200): 0.03, (200, 400): 0.006, (400, 999): 0.002}
+
+
+@task("ch07.weights")
+def test_the_network_that_was_handed_in(student):
+    world, table = ring(), (1 - scaled_linear_betas(1000, 0.00085, 0.012)).cumprod(0)
+    weights = student.once("weights", student.tensors("ch07_weights.safetensors"))
+    expect_weights(weights, "weights")
+    bars = {int(torch.randint(low, high, (1,), generator=student.generator)): bar for (low, high), bar in HIDDEN.items()}
+    errors = errors_of(student, world, table, weights, bars)
+    bad = [number for number, (t, bar) in enumerate(bars.items()) if not errors[t] < bar]
+    where = [("nearly no noise", "little noise", "half noise", "much noise")[number] for number in bad]
+    expect(not bad, f"the error of your network against the exact denoiser is too large where there is {' and '.join(where)}; train it longer, "
+           "and look at each level by itself", "wrong_value")
 
 
 @task("ch07.predict")

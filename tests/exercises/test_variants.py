@@ -79,6 +79,8 @@ def right(task_id: str, variant: str, request) -> Path:
 def planted(task_id: str, mistake: dict, folder: Path, request) -> None:
     """Write the file with one mistake in it into `folder`."""
     path = source_of(task_id, right(task_id, "first", request))
+    for name in TASKS[task_id].weights:
+        shutil.copy(path.with_name(name), folder)
     if "edit" in mistake:
         _, *first = request.getfixturevalue("made")
         (folder / path.name).write_text(writeups.wrong(*first, mistake["edit"]))

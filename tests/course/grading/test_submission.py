@@ -8,6 +8,7 @@ import stat
 import tarfile
 import time
 import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -355,3 +356,26 @@ def test_a_cell_with_a_mistake_says_so_when_it_is_loaded(tmp_path):
     (tmp_path / "ch03_forward.ipynb").write_text(notebook(("code", "def f(:\n  pass"), ("code", "def g():\n    return 1")))
     with pytest.raises(SyntaxError):
         compile(read(tmp_path).files[NAME], "x", "exec")
+
+
+def test_trained_weights_are_binary_and_small(tmp_path):
+    name = "ch07_weights.safetensors"
+    for size, problem in ((150_000, None), (200_001, "at most 200000 are read")):
+        (tmp_path / name).write_bytes(bytes(size))
+        found = read_submission(tmp_path, ["ch07_training.py", name])
+        assert (name in found.files) == (problem is None)
+        assert problem is None or problem in found.problems[name]
+    (tmp_path / "ch07_training.py").write_bytes(b"x = 1\0")
+    assert "is not text" in read_submission(tmp_path, ["ch07_training.py", name]).problems["ch07_training.py"]
+
+
+def test_weights_that_are_none_are_refused_in_words(tmp_path):
+    from course.grading.run import check_folder
+
+    text = (Path(__file__).parents[2] / "exercises" / "variants" / "first" / "ch07_training.py").read_text()
+    (tmp_path / "ch07_training.py").write_text(text)
+    assert check_folder(tmp_path, ["ch07.weights"])["ch07.weights"].status == "not_attempted"
+    (tmp_path / "ch07_weights.safetensors").write_bytes(b"\xff" * 1000)
+    result = check_folder(tmp_path, ["ch07.weights"])["ch07.weights"]
+    assert (result.status, result.cause) == ("failed", "unreadable")
+    assert "is not a file of safetensors" in result.feedback

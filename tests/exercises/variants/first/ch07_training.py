@@ -20,6 +20,10 @@ def drop_captions(context, empty, draws, probability):
     return torch.where(drop, empty, context)
 
 
+def weights(tensors):
+    return [tensors[name] for name in ("w1", "b1", "w2", "b2", "w3", "b3")]
+
+
 def denoised(weights, x, alpha_bar_t):
     w1, b1, w2, b2, w3, b3 = weights
     level = torch.stack([alpha_bar_t.sqrt(), (1 - alpha_bar_t).sqrt(), torch.log((1 - alpha_bar_t) / alpha_bar_t) / 8], 1)

@@ -53,6 +53,11 @@ def train(data, alphas_cumprod, steps, generator, record):
     return [p.detach() for p in net.parameters()]
 
 
+def weights(tensors):
+    order = [name for name, _ in Net().named_parameters()]
+    return [tensors[name] for name in order]
+
+
 def denoised(weights, x, alpha_bar_t):
     net = Net()
     for parameter, value in zip(net.parameters(), weights):
