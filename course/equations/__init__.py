@@ -7,9 +7,9 @@ How a verdict is earned: course.equations.search.probability; what letters mean:
 how to declare a setting: course.equations.meaning.settings.
 """
 
+from course.equations.evidence import Derivation, Step, Verdict
 from course.equations.judge import judge, judge_derivation
 from course.equations.meaning.settings import Setting, settings
 from course.equations.reading.reader import ReadError, read
-from course.equations.search.probability import Derivation, Step, Verdict
 
 __all__ = ["Derivation", "ReadError", "Setting", "Step", "Verdict", "judge", "judge_derivation", "read", "settings"]

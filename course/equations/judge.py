@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
+from course.equations import repairs
+from course.equations.evidence import ACCEPTED, Derivation, Step, Verdict
 from course.equations.meaning import symbols
 from course.equations.meaning.closed_forms import is_noise
 from course.equations.meaning.paths import Paths
@@ -43,20 +45,14 @@ from course.equations.reading.tree import (
     outline,
     walk,
 )
-from course.equations.search import gaussian
 from course.equations.search.gaussian import CONSTANTS
 from course.equations.search.probability import (
-    ACCEPTED,
     Claim,
-    Derivation,
-    Step,
-    Verdict,
     _closed_form,
     _is_condition,
     _setting,
     combine,
     decide,
-    explained,
 )
 
 MAX_RELATIONS = 100  # of one input
@@ -294,7 +290,7 @@ def _relation(table: Table, c: int, k: int, conditions: tuple[Chain, ...], expla
     if table.setting is not None:
         sides = [symbols.written_out(side, table.names) for side in (left, right)]
         claim = Claim(table.setting, sides[0], sign, sides[1], conditions, joint=table.joint)
-        return explained(claim, decide(claim)) if explain else decide(claim)
+        return repairs.explained(claim, decide(claim)) if explain else decide(claim)
     if sign == "~" and _declares(left, right):
         return Verdict("definition", reason=f"taken as the law of {latex(left)}")
     if k and (earlier := _without_constant(chain, k)) is not None:
@@ -370,8 +366,7 @@ def _closed_line(table: Table, left: Node, sign: str, right: Node, explain: bool
         if defined.accepted or free.kind != "refuted" or defined.kind == "refuted":
             free, left, right = defined, *meant
     if explain and free.kind == "refuted":
-        repaired = gaussian.repairs(left, sign, right, table.sense)
-        return replace(free, repairs=tuple((latex(chain), what) for what, chain in repaired))
+        return replace(free, repairs=tuple(repairs.of_closed_forms(left, sign, right, table.sense)))
     return free
 
 

@@ -428,13 +428,7 @@ def _latex(node: Node) -> tuple[str, int]:
         case Neg(body):
             return "-" + _held(body, _TERM), _SUM
         case Mul(factors):
-            parts = [_held(f, _FACTOR if i == len(factors) - 1 else _ATOM) for i, f in enumerate(factors)]
-            out = parts[0]
-            for before, after in itertools.pairwise(parts):
-                out += (
-                    r" \cdot " if (before[-1:].isdigit() and after[:1].isdigit()) or after.startswith(r"\left") else r" \, "
-                ) + after
-            return out, _TERM
+            return _product(factors), _TERM
         case Div(top, bottom):
             return rf"\frac{{{latex(top)}}}{{{latex(bottom)}}}", _ATOM
         case Pow(base, exponent):
@@ -470,18 +464,8 @@ def _latex(node: Node) -> tuple[str, int]:
         case Info(kind, letter, groups, given):
             bar = rf" \mid {_args(given)}" if given else ""
             return kind + (f"_{letter}" if letter else "") + f"({'; '.join(_args(g) for g in groups)}{bar})", _ATOM
-        case Big(kind, var, low, high, body):
-            name = "\\" + var if var in GREEK else var
-            limits = (
-                f"_{{{name}={_index(low)}}}^{{{_index(high)}}}"
-                if low and high
-                else f"_{{{name} \\geq {_index(low)}}}"
-                if low
-                else f"_{{{name} \\leq {_index(high)}}}"
-                if high
-                else f"_{{{name}}}"
-            )
-            return rf"\{kind}{limits} " + _held(body, _FACTOR), _FACTOR
+        case Big(kind, _, _, _, body):
+            return rf"\{kind}{_limits(node)} " + _held(body, _FACTOR), _FACTOR
         case Integral(over, body):
             return rf"\int {latex(body)} \, " + r" \, ".join("d" + _sym(s) for s in over), _ATOM
         case Chain(terms, relations):
@@ -490,6 +474,24 @@ def _latex(node: Node) -> tuple[str, int]:
                 out += f" {RELATION_LATEX[relation]} {latex(term)}"
             return out, _SUM
     raise TypeError(f"cannot print {type(node).__name__}")
+
+
+def _product(factors: tuple[Node, ...]) -> str:
+    parts = [_held(f, _FACTOR if i == len(factors) - 1 else _ATOM) for i, f in enumerate(factors)]
+    out = parts[0]
+    for before, after in itertools.pairwise(parts):
+        dot = (before[-1:].isdigit() and after[:1].isdigit()) or after.startswith(r"\left")
+        out += (r" \cdot " if dot else r" \, ") + after
+    return out
+
+
+def _limits(node: Big) -> str:
+    name = "\\" + node.var if node.var in GREEK else node.var
+    if node.low and node.high:
+        return f"_{{{name}={_index(node.low)}}}^{{{_index(node.high)}}}"
+    if node.low:
+        return f"_{{{name} \\geq {_index(node.low)}}}"
+    return f"_{{{name} \\leq {_index(node.high)}}}" if node.high else f"_{{{name}}}"
 
 
 def _held_base(base: Node) -> str:

@@ -365,6 +365,23 @@ def match_braces(raw: list[Raw]) -> dict[int, int]:
 # ------------------------------------------------------------------------------------------------------ typed words
 
 
+# Commands that are one word by themselves: its type, and what is kept of it.
+ONE = (
+    {t: ("SIGN", t) for t in "-+"}
+    | {"/": ("SLASH", "/"), ",": ("COMMA", ","), ";": ("SEMI", ";"), r"\sim": ("SIM", "~")}
+    | {t: ("TIMES", t) for t in (r"\cdot", r"\times", "*", r"\odot", r"\ast", r"\bullet")}
+    | {
+        t: ("ROW", t)
+        for t in (r"\Rightarrow", r"\implies", r"\iff", r"\therefore", r"\Leftrightarrow", r"\Longrightarrow", r"\because")
+    }
+    | {t: ("LPAR", kept) for t, kept in zip(("(", "[", r"\{", r"\lparen", r"\lbrack", r"\lbrace"), 2 * ("(", "[", r"\{"), strict=True)}
+    | {t: ("RPAR", kept) for t, kept in zip((")", "]", r"\}", r"\rparen", r"\rbrack", r"\rbrace"), 2 * (")", "]", r"\}"), strict=True)}
+    | {t: ("BAR", "|") for t in ("|", r"\mid", r"\vert", r"\given", r"\lvert", r"\rvert")}
+    | {t: ("DBAR", r"\|") for t in (r"\|", r"\Vert", r"\parallel")}
+    | {r"\lVert": ("NORMOPEN", r"\lVert"), r"\rVert": ("NORMCLOSE", r"\rVert")}
+)
+
+
 class Emitter:
     """Walks over the TeX tokens once and appends typed words to `out`."""
 
@@ -644,10 +661,34 @@ class Emitter:
             self.group(*piece, at)
 
     def step(self, i: int, end: int) -> int:
+        """Read the word that starts at place i; the place after it."""
+        tok = self.raw[i]
+        if not tok.text.isascii():
+            raise foreign(tok)
+        for way in self.WAYS:
+            after = way(self, i, end, tok.text)
+            if after is not None:
+                return after
+        found = self.symbol(i, end)
+        return self.unknown(i, end) if found is None else self.named(found, i, end)
+
+    def unknown(self, i: int, end: int) -> int:
+        """What no way reads: the inside of a font command, or an error."""
         tok = self.raw[i]
         t = tok.text
-        if not t.isascii():
-            raise foreign(tok)
+        if t in FONTS and self.raw[i + 1 : i + 2] and self.raw[i + 1].text == "{":
+            a, b, after = self.argument(i + 1, end, t)
+            if b > a:
+                self.emit(a, b)
+                return after
+        if t.startswith("\\"):
+            hint = " (a condition is written | or \\mid)" if t == r"\vee" else ""
+            raise fail(tok, f"the command {t} is not known{hint}", ("a symbol, a density or an operator",), t)
+        raise fail(tok, f"cannot read {t!r} here", ("a symbol, a density or an operator",), t)
+
+    def layout(self, i: int, end: int, t: str) -> int | None:
+        """Spacing and braces."""
+        tok = self.raw[i]
         last = self.out[-1].type if self.out else ""
         if t in (r"\left", r"\right") and i + 1 < end and self.raw[i + 1].text == ".":
             return i + 2
@@ -681,6 +722,11 @@ class Emitter:
             if i in self.dropped:
                 return i + 1
             raise fail(tok, "this } closes nothing here", ("an opening { before it",), "}")
+        return None
+
+    def row(self, i: int, end: int, t: str) -> int | None:
+        """A number, the end of a row, an environment."""
+        tok = self.raw[i]
         if t.isdigit() or (t == "." and i + 1 < end and self.raw[i + 1].text.isdigit() and not self.raw[i + 1].spaced):
             return self.number(i, end)
         if t in (r"\\", r"\cr", r"\newline", r"\&", r"\land", r"\wedge"):
@@ -711,6 +757,10 @@ class Emitter:
             else:
                 self.environments.pop()
             return after
+        return None
+
+    def set_aside(self, i: int, end: int, t: str) -> int | None:
+        """Labels, boxes and colours: what they hold, or nothing."""
         if t in (
             r"\tag",
             r"\label",
@@ -742,6 +792,10 @@ class Emitter:
             while after < end and self.raw[after].text in ("_", "^"):
                 after = self.argument(after + 1, end, "the label")[2]
             return after
+        return None
+
+    def stacked(self, i: int, end: int, t: str) -> int | None:
+        """One thing above or below another; fractions and roots."""
         if t in (r"\overset", r"\stackrel", r"\underset"):
             a, b, mid = self.argument(i + 1, end, t)
             c, d, after = self.argument(mid, end, t)
@@ -773,6 +827,11 @@ class Emitter:
             self.add("SQRT", "sqrt", i)
             self.group(a, b, i)
             return after
+        return None
+
+    def operator(self, i: int, end: int, t: str) -> int | None:
+        """Functions, sums, gradients, expectations, divergences."""
+        tok = self.raw[i]
         if t in (r"\log", r"\ln", r"\exp", r"\max", r"\min", r"\arg", r"\argmax", r"\argmin", r"\sup", r"\inf"):
             return self.function(t[1:], i, i + 1, end)
         if t in (r"\sum", r"\prod", r"\int", r"\iint", r"\iiint"):
@@ -828,15 +887,10 @@ class Emitter:
                 return after
             self.add("KL", "KL", i)
             return i + 1
-        if t in ("-", "+"):
-            self.add("SIGN", t, i)
-            return i + 1
-        if t == "/":
-            self.add("SLASH", t, i)
-            return i + 1
-        if t in (r"\cdot", r"\times", "*", r"\odot", r"\ast", r"\bullet"):
-            self.add("TIMES", t, i)
-            return i + 1
+        return None
+
+    def relation(self, i: int, end: int, t: str) -> int | None:
+        """Relations of two characters, and those of one."""
         if t == ":" and i + 1 < end and self.raw[i + 1].text == "=":
             self.add("REL", ":=", i, ":=")
             return i + 2
@@ -852,12 +906,10 @@ class Emitter:
         if t in RELATIONS:
             self.add("REL", RELATIONS[t], i)
             return i + 1
-        if t == r"\sim":
-            self.add("SIM", "~", i)
-            return i + 1
-        if t in (r"\Rightarrow", r"\implies", r"\iff", r"\therefore", r"\Leftrightarrow", r"\Longrightarrow", r"\because"):
-            self.add("ROW", t, i)
-            return i + 1
+        return None
+
+    def arrow(self, i: int, end: int, t: str) -> int | None:
+        """An arrow: a limit, a new row, or a remark."""
         if t in (r"\rightarrow", r"\to", r"\longrightarrow", r"\leftarrow", r"\Leftarrow"):
             j = self.row_end(i, end)
             rest = self.plain(i + 1, j)
@@ -866,6 +918,10 @@ class Emitter:
                 return j
             self.add("ROW" if self.claims(i + 1, end) and self.claimed() else "REL", "->", i)
             return i + 1
+        return None
+
+    def single(self, i: int, end: int, t: str) -> int | None:
+        """A label such as (*), and words of one command."""
         if t == "(" and (stars := STARS.match(self.text_of(i, min(end, i + 24)).replace(" ", ""))):
             j, seen = i, 0
             while seen < len(stars[0]):
@@ -874,21 +930,14 @@ class Emitter:
             self.dropped |= {k for k in range(i, j) if self.raw[k].text in "{}"}
             self.notes.append(f"the label {stars[0]} is left out")
             return j
-        if t in ("(", "[", r"\{", r"\lbrack", r"\lbrace", r"\lparen"):
-            self.add("LPAR", {r"\lbrack": "[", r"\lbrace": r"\{", r"\lparen": "("}.get(t, t), i)
+        if t in ONE:
+            self.add(*ONE[t], i)
             return i + 1
-        if t in (")", "]", r"\}", r"\rbrack", r"\rbrace", r"\rparen"):
-            self.add("RPAR", {r"\rbrack": "]", r"\rbrace": r"\}", r"\rparen": ")"}.get(t, t), i)
-            return i + 1
-        if t in ("|", r"\mid", r"\vert", r"\given", r"\lvert", r"\rvert"):
-            self.add("BAR", "|", i)
-            return i + 1
-        if t in (r"\|", r"\Vert", r"\parallel"):
-            self.add("DBAR", r"\|", i)
-            return i + 1
-        if t in (r"\lVert", r"\rVert"):
-            self.add("NORMOPEN" if t[1] == "l" else "NORMCLOSE", t, i)
-            return i + 1
+        return None
+
+    def script(self, i: int, end: int, t: str) -> int | None:
+        """A script that stands by itself."""
+        tok = self.raw[i]
         if t == "^":
             a, b, after = self.argument(i + 1, end, "the superscript")
             self.power((a, b), i)
@@ -900,9 +949,11 @@ class Emitter:
             if before[-1:] in (["DBAR"], ["NORMCLOSE"]) or before[-2:] == ["BAR", "BAR"]:
                 return self.argument(i + 1, end, "the subscript")[2]  # the 2 of the Euclidean norm
             raise fail(tok, "a subscript that belongs to nothing", ("a symbol before _",), "_")
-        if t in (",", ";"):
-            self.add("COMMA" if t == "," else "SEMI", t, i)
-            return i + 1
+        return None
+
+    def stop(self, i: int, end: int, t: str) -> int | None:
+        """Full stops, dots, and a bold zero."""
+        tok = self.raw[i]
         if t == ".":
             rest = self.plain(i + 1, end)
             if not rest or rest.startswith(("\\\\", "\\end", "\\label", "\\tag", "\\nonumber", "\\notag", "&")):
@@ -924,6 +975,11 @@ class Emitter:
             return self.dots(i, i + 1, end)
         if t == r"\vdots":
             return i + 1
+        return None
+
+    def text(self, i: int, end: int, t: str) -> int | None:
+        """Words, a measure such as dx, a remark; a capital Pi or Sigma with limits."""
+        tok = self.raw[i]
         if t in (r"\text", r"\textrm", r"\textit", r"\mathrm", r"\mbox", r"\textbf", r"\textsf"):
             taken = self.words_in_text(i, end)
             if taken is not None:
@@ -946,18 +1002,9 @@ class Emitter:
         if t in (r"\Pi", r"\Sigma") and re.match(r"\\(Pi|Sigma)\s*_\{?[a-z]=", self.text_of(i, min(end, i + 5))):
             self.raw[i] = replace(tok, text=r"\prod" if t == r"\Pi" else r"\sum")
             return self.big(i, end)
-        found = self.symbol(i, end)
-        if found is None:
-            if t in FONTS and self.raw[i + 1 : i + 2] and self.raw[i + 1].text == "{":
-                a, b, after = self.argument(i + 1, end, t)
-                if b > a:
-                    self.emit(a, b)
-                    return after
-            if t.startswith("\\"):
-                hint = " (a condition is written | or \\mid)" if t == r"\vee" else ""
-                raise fail(tok, f"the command {t} is not known{hint}", ("a symbol, a density or an operator",), t)
-            raise fail(tok, f"cannot read {t!r} here", ("a symbol, a density or an operator",), t)
-        return self.named(found, i, end)
+        return None
+
+    WAYS = (layout, row, set_aside, stacked, operator, relation, arrow, single, script, stop, text)
 
     def row_end(self, i: int, end: int) -> int:
         while i < end and self.raw[i].text not in (r"\\", r"\end"):

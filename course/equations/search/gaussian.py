@@ -58,15 +58,12 @@ from course.equations.reading.tree import (
     Range,
     Sym,
 )
-from course.equations.repairs import edits
 
 # ---------------------------------------------------------------------------------------------------- deciding
 
 
 MAX_NODES = 600  # parts of one line
 MAX_BIGS = 24  # sums and products in one line
-MAX_REPAIRED = 150  # parts of a line for which repairs are sought
-MAX_LOOKED_AT = 12_000  # parts of all the candidates for its repair
 SCHEDULED = {"alpha", "beta", "epsilon", "v", "mu", "SNR", "x", "s"}  # symbols whose values depend on the schedule
 CONSTANTS = {"C", r"\mathrm{const}", r"\mathrm{const.}"}
 
@@ -256,7 +253,7 @@ def _ddim_densities(line: tree.Chain) -> tree.Chain:
 def _decide_as_written(line: tree.Chain, algebra) -> Outcome:
     relation = line.relations[0]
     constants = CONSTANTS & {tree.latex(n) for n in tree.walk(line) if isinstance(n, Sym)}
-    if relation == "=" and not constants and _plausible(line) is False and (found := _refute(line, "=")):
+    if relation == "=" and not constants and plausible(line) is False and (found := _refute(line, "=")):
         return found
     m = meaning(line, algebra)
     if relation == "~":
@@ -891,33 +888,7 @@ def _refute_ratio(line: tree.Chain, name: str) -> Outcome | None:
     return None
 
 
-# ---------------------------------------------------------------------------------------------------- repairs
-
-
-def repairs(left: Node, relation: str, right: Node, sense: Sense = PLAIN, most: int = 6) -> list[tuple[str, tree.Chain]]:
-    """The single edits that make a false line true, each with a word on what was changed; those of the right side first."""
-    line = Line((left, right), (relation,), sense=sense)
-    found: list[tuple[str, tree.Chain]] = []
-    size = sum(1 for _ in tree.walk(line))
-    if size > MAX_REPAIRED:
-        return found
-    seen = {line}
-    ordered = sorted(edits(line), key=lambda e: e[1].terms[0] != left)
-    for what, candidate in ordered[: MAX_LOOKED_AT // size]:
-        if candidate in seen or candidate.terms[0] == candidate.terms[1]:
-            continue
-        seen.add(candidate)
-        if _plausible(candidate) and decide(candidate.terms[0], candidate.relations[0], candidate.terms[1], sense).kind in {
-            "identity",
-            "bound",
-        }:
-            found.append((what, candidate))
-            if len(found) == most:
-                break
-    return found
-
-
-def _plausible(line: tree.Chain) -> bool | None:
+def plausible(line: tree.Chain) -> bool | None:
     """Whether a line survives floating point in one world, which costs little; None where it has no value there."""
     from course.equations.meaning.floats import Floats
 

@@ -1,12 +1,4 @@
-"""Verdicts: is a statement true in every model of its setting?
-
-    identity    both sides are equal, always                         (proved)
-    bound       the inequality holds always, strictly somewhere      (proved)
-    refuted     it fails in a model that is shown, computed exactly
-    undecided   none of these could be shown; the reason says what is in the way
-    unreadable  the LaTeX could not be read; the position says where
-    definition  a name gets its meaning: nothing is claimed
-    outside     it speaks of a letter that neither the text nor the setting declares; the reason says which
+"""Is a relation between probabilities true in every model of its setting?
 
 Nothing is ever accepted because it survived random tests, and nothing is accepted, or refuted, that the kernel (kernel.py) has
 not confirmed from plain data: `Verdict.evidence`. What was found for some lengths T only is not accepted.
@@ -15,13 +7,14 @@ not confirmed from plain data: `Verdict.evidence`. What was found for some lengt
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import product
 from math import lcm
 from typing import Any
 
 from course.equations import evidence
+from course.equations.evidence import ACCEPTED, Evidence, Verdict
 from course.equations.meaning import lower
 from course.equations.meaning.closed_forms import PLAIN, Sense
 from course.equations.meaning.ground import INDEX_NAMES, Ground, Grounder, NotDecidable, OutOfRange, Undeclared, Var, shown
@@ -51,152 +44,14 @@ from course.equations.reading.tree import (
     rebuild,
     walk,
 )
-from course.equations.search import certificates, explain
+from course.equations.search import certificates
 from course.equations.search.proof import Bounds, Form, Normaliser, plus
+from course.equations.search.ratio import ratio
 from course.equations.search.worlds import GLANCE, SEARCH, THOROUGH, Counterexample, Refuter, World, random_weights
 
-KINDS = ("identity", "bound", "refuted", "undecided", "unreadable", "definition", "outside")
-ACCEPTED = ("identity", "bound")
 LENGTHS = (2, 3, 4)
 LONGEST = 7  # a statement that is not proved for all T is tried up to this length
 MAX_INSTANCES = 120
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What is known about a statement. kind is one of KINDS.
-
-    reading: canonical LaTeX of what was read; tree: the same as indented text. reason: one or two sentences.
-    counterexample: printable, for refuted statements. repairs: (LaTeX, what changed), best first. position: (line, column)
-    of a reading error. assumptions: properties of the setting that the proof used. proved_for: "all T" or "all T from 3"; empty
-    where no T occurs. certificate: what makes a bound true. notes: remarks of the reader. evidence: plain data, for each relation
-    what kernel.check was given; for an accepted or refuted one the kernel has confirmed it. read_with: what letters mean in this
-    text, where the setting alone does not say.
-    """
-
-    kind: str
-    reading: str = ""
-    reason: str = ""
-    counterexample: object = None
-    repairs: tuple[tuple[str, str], ...] = ()
-    position: tuple[int, int] | None = None
-    assumptions: tuple[str, ...] = ()
-    proved_for: str = ""
-    certificate: str = ""
-    tree: str = ""
-    notes: tuple[str, ...] = ()
-    setting: str = ""
-    evidence: tuple[dict, ...] = field(default=(), compare=False, repr=False)
-    read_with: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        """An accepted verdict, and a refutation, rests on evidence that the kernel has confirmed; there is no other."""
-        if self.kind in (*ACCEPTED, "refuted") and not self.evidence:
-            raise ValueError(f"a verdict of kind {self.kind} without evidence")
-
-    @property
-    def accepted(self) -> bool:
-        return self.kind in ACCEPTED
-
-    def as_dict(self) -> dict:
-        """Plain data for JSON."""
-        out = {k: getattr(self, k) for k in ("kind", "reading", "reason", "proved_for", "certificate", "tree", "setting")}
-        out |= {
-            "assumptions": list(self.assumptions),
-            "notes": list(self.notes),
-            "read_with": list(self.read_with),
-            "position": list(self.position) if self.position else None,
-            "counterexample": str(self.counterexample) if self.counterexample is not None else None,
-            "repairs": [{"latex": a, "change": b} for a, b in self.repairs],
-        }
-        return out
-
-    def __str__(self) -> str:
-        lines = [f"{self.kind}" + (f" ({self.proved_for})" if self.proved_for else "")]
-        if self.reading:
-            lines.append(f"read as: {self.reading}")
-        lines += [f"read with: {x}" for x in self.read_with]
-        if self.reason:
-            lines.append(self.reason)
-        if self.certificate:
-            lines.append(f"certificate: {self.certificate}")
-        if self.assumptions:
-            lines.append(f"assumes: {'; '.join(self.assumptions)}")
-        lines += [f"note: {n}" for n in self.notes]
-        if self.counterexample is not None:
-            lines.append(f"counterexample:\n{self.counterexample}")
-        lines += [f"would hold: {a}   ({b})" for a, b in self.repairs]
-        return "\n".join(lines)
-
-
-@dataclass(frozen=True)
-class Step:
-    """One relation of a derivation: its number from 1, its kind and verdict, its LaTeX, where it stands."""
-
-    number: int
-    latex: str
-    verdict: Verdict
-    position: tuple[int, int] = (1, 1)
-
-    @property
-    def kind(self) -> str:
-        return self.verdict.kind
-
-    @property
-    def reason(self) -> str:
-        return self.verdict.reason
-
-
-@dataclass(frozen=True)
-class Derivation:
-    """A derivation judged relation by relation.
-
-    wrong_steps: numbers (from 1) of the relations that are refuted. holds: every relation that claims something is an identity
-    or a bound, and one does.
-    conclusion: what first and last term are to each other by the steps that hold, or why nothing follows.
-    compensating: wrong steps although the chain's end result is true.
-    """
-
-    steps: tuple[Step, ...]
-    conclusion: str = ""
-    compensating: bool = False
-    error: Verdict | None = None
-    notes: tuple[str, ...] = ()
-    read_with: tuple[str, ...] = ()
-
-    @property
-    def wrong_steps(self) -> list[int]:
-        return [s.number for s in self.steps if s.kind == "refuted"]
-
-    @property
-    def undecided_steps(self) -> list[int]:
-        return [s.number for s in self.steps if s.kind not in (*ACCEPTED, "definition", "refuted")]
-
-    @property
-    def holds(self) -> bool:
-        kinds = {s.kind for s in self.steps}
-        return bool(kinds & set(ACCEPTED)) and kinds <= {*ACCEPTED, "definition"}
-
-    def as_dict(self) -> dict:
-        return {
-            "holds": self.holds,
-            "wrong_steps": self.wrong_steps,
-            "undecided_steps": self.undecided_steps,
-            "conclusion": self.conclusion,
-            "read_with": list(self.read_with),
-            "compensating": self.compensating,
-            "notes": list(self.notes),
-            "error": self.error.as_dict() if self.error else None,
-            "steps": [{"number": s.number, "latex": s.latex, **s.verdict.as_dict()} for s in self.steps],
-        }
-
-    def __str__(self) -> str:
-        if self.error:
-            return str(self.error)
-        lines = []
-        for s in self.steps:
-            lines.append(f"{s.number}. {s.kind}: {s.latex}" + (f"   [{s.verdict.reason}]" if s.verdict.reason else ""))
-        return "\n".join([*lines, self.conclusion])
 
 
 @lru_cache(maxsize=256)
@@ -561,9 +416,8 @@ def _from_logarithms(claim: Claim, logs: Verdict) -> Verdict:
     if not logs.accepted:
         return logs
     found = evidence.of_logarithms(claim.data(), logs.evidence[0])
-    if evidence.earned(found) is None:
-        return Verdict("undecided", reason=evidence.refusal(found), notes=logs.notes)
-    return replace(logs, evidence=(found,))
+    known = evidence.earned(found)
+    return replace(logs, evidence=(known,)) if known else Verdict("undecided", reason=evidence.refusal(found), notes=logs.notes)
 
 
 def setting_observed(setting: Setting) -> bool:
@@ -606,17 +460,16 @@ def _proved(claim: Claim, found: dict, instances: list[Instance], notes: tuple, 
         if claim.setting.indexed and search:
             return _only_computed(claim, instances, "T = " + ", ".join(map(str, lengths)), notes)
         return Verdict("undecided", reason=f"a proof was found, but the kernel rejects it: {evidence.refusal(found)}", notes=notes)
-    kind, extent = known
-    reason = "both sides have the same normal form" if kind == "identity" else ""
-    start = extent.removeprefix("every T >= ")
-    proved_for = "" if not extent else "all T" if start == "2" else f"all T from {start}"
+    reason = "both sides have the same normal form" if known.kind == "identity" else ""
+    start = known.extent.removeprefix("every T >= ")
+    proved_for = "" if not known.extent else "all T" if start == "2" else f"all T from {start}"
     return Verdict(
-        kind,
+        known.kind,
         reason=reason,
         proved_for=proved_for,
         certificate=certificate,
         notes=notes,
-        evidence=(found,),
+        evidence=(known,),
     )
 
 
@@ -634,17 +487,7 @@ def _only_computed(claim: Claim, instances: list[Instance], lengths: str, notes:
     return Verdict("undecided", reason=f"it holds for {lengths}; that it holds for every T was not proved", notes=notes)
 
 
-def explained(claim: Claim, verdict: Verdict) -> Verdict:
-    """The verdict on a claim with what a reader wants beside it: the assumptions of a proof, the repairs of what is refuted."""
-    if claim.relation == "propto":
-        return verdict
-    claim = replace(claim, relation={":=": "=", "=:": "="}.get(claim.relation, claim.relation))
-    if verdict.kind == "refuted":
-        return replace(verdict, repairs=tuple(explain.repairs(claim, decide)))
-    return replace(verdict, assumptions=_assumptions(claim, verdict)) if verdict.accepted else verdict
-
-
-def _assumptions(claim: Claim, verdict: Verdict) -> tuple[str, ...]:
+def assumptions(claim: Claim, verdict: Verdict) -> tuple[str, ...]:
     out, kind = [], verdict.kind
     if verdict.evidence[0]["rule"] == "log":
         claim = _logarithms(claim)
@@ -685,7 +528,7 @@ def _refuted(claim: Claim, i: Instance, cex: Counterexample, lints: tuple, extra
             )
     model = model_of(claim.setting, i.T, extra=i.extra)
     if claim.relation == "=":
-        reasons += explain.ratio(model, _normaliser(claim.setting, i.T, extra=i.extra), i)
+        reasons += ratio(model, _normaliser(claim.setting, i.T, extra=i.extra), i)
     if claim.setting.indexed and i.T > 2 and not reasons:
         reasons.append(f"it holds for T = 2 but not for T = {i.T}")
     confirmed = _confirmed(claim, i, cex)
@@ -709,7 +552,7 @@ def _longer(laws: Any, extra: int) -> Any:
     return [_longer(part, extra) for part in laws] if isinstance(laws, list) else laws
 
 
-def _confirmed(claim: Claim, i: Instance, cex: Counterexample) -> dict | None:
+def _confirmed(claim: Claim, i: Instance, cex: Counterexample) -> Evidence | None:
     """The world of a counterexample as evidence, if the kernel's own evaluator finds the claim false there too."""
     try:
         data = claim.data()
@@ -722,8 +565,7 @@ def _confirmed(claim: Claim, i: Instance, cex: Counterexample) -> dict | None:
             data = {**data, "alias": [*data["alias"], [[base, 0], list(plain[0])]]}
     if i.extra:  # the statement speaks of variables beyond the last: the chain goes on for it
         data = {**data, "laws": _longer(data["laws"], i.extra)}
-    found = evidence.in_world(data, {"T": i.T, "index": dict(i.indices), **(cex.data or {})})
-    return found if evidence.earned(found) else None
+    return evidence.earned(evidence.in_world(data, {"T": i.T, "index": dict(i.indices), **(cex.data or {})}))
 
 
 # --------------------------------------------------------------------------------------------------------- bounds
@@ -751,8 +593,8 @@ def _bounded(claim: Claim, relation: str, open_: list[Instance]) -> tuple[str, d
         apart = frozenset(s for s in n.model.seen if s[1] <= 0)
         for pieces in certificates.general(proof, i.T, apart, {k: i.indices[k] for k in names}):
             found = evidence.gibbs(data, pieces)
-            if evidence.earned(found):
-                return f"the gap is {certificates.shown(pieces)}", found
+            if known := evidence.earned(found):
+                return f"the gap is {certificates.shown(pieces)}", known
         texts[f"T = {i.T}" + (f", {i.at}" if i.at else "") + f": {gap}"] = None
     return f"the gap is, for {'; '.join(list(texts)[:4])}", {**data, "rule": "none: found for some T only"}
 
@@ -761,20 +603,20 @@ def _strict_equal(claim: Claim, i: Instance, lints: tuple) -> Verdict:
     model = model_of(claim.setting, i.T, extra=i.extra)
     r = Refuter(model, i.left, i.right, i.free, claim.relation, i.at)
     weights = random_weights(model, 2, random.Random(0), (1, 2, 3))
-    found = {**claim.data(), "rule": "equal", "like": {}}
+    found = evidence.earned({**claim.data(), "rule": "equal", "like": {}})
     return Verdict(
-        "refuted" if evidence.earned(found) else "undecided",
+        "refuted" if found else "undecided",
         reason="; ".join([*lints, "both sides are always equal, so the strict inequality never holds"]),
         counterexample=r.exact((2, weights, {}), strict_fails=True, at=(0,) * len(r.free)),
-        evidence=(found,),
+        evidence=(found,) if found else (),
     )
 
 
 def _strict(claim: Claim, i: Instance, lints: tuple, certificate: str) -> Verdict:
     """A strict inequality whose weak form is proved: it fails if both sides are equal where q is p."""
     model = model_of(claim.setting, i.T, extra=i.extra)
-    found = {**claim.data(), "rule": "equal", "like": {letter: "p" for letter in model.letters if letter != "p"}}
-    if not evidence.earned(found):
+    found = evidence.earned({**claim.data(), "rule": "equal", "like": {letter: "p" for letter in model.letters if letter != "p"}})
+    if found is None:
         return Verdict(
             "undecided",
             reason="the inequality without strictness is proved; whether equality can occur was not decided",
@@ -834,7 +676,8 @@ def _closed_form(left: Node, relation: str, right: Node, sense: Sense = PLAIN) -
     proof = found.evidence
     if found.kind == "bound" and not proof:
         proof = _of_any_laws(left, relation, right)
-    if not (proof and all(map(evidence.earned, proof))):
+    known = tuple(e for e in map(evidence.earned, proof) if e)
+    if not proof or len(known) < len(proof):
         why = next(filter(None, map(evidence.refusal, proof)), "there is no evidence that it can check")
         return Verdict("undecided", reason=f"{found.reason}; but the kernel does not confirm that it is {found.kind}: {why}")
     borrowed: tuple[str, ...] = ()
@@ -849,7 +692,7 @@ def _closed_form(left: Node, relation: str, right: Node, sense: Sense = PLAIN) -
         counterexample=cex,
         proved_for="" if found.kind not in ACCEPTED else "all t" if sense.path is None else sense.path.range,
         assumptions=borrowed,
-        evidence=proof,
+        evidence=known,
     )
 
 

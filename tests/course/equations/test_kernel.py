@@ -14,8 +14,9 @@ from test_statements import CASES
 
 from course.equations import evidence, judge, kernel, read, settings
 from course.equations.command import run as run_command
+from course.equations.evidence import Verdict
 from course.equations.meaning import lower
-from course.equations.search.probability import Claim, Verdict
+from course.equations.search.probability import Claim
 
 KERNEL = Path(kernel.__file__)
 TRUE = [c for c in CASES if c.kind in ("identity", "bound")]
@@ -317,6 +318,12 @@ def test_evidence_that_cannot_be_written_or_is_not_there(tmp_path, capsys):
 def test_there_is_no_such_verdict_without_evidence(kind):
     with pytest.raises(ValueError, match="without evidence"):
         Verdict(kind)
+    other = "identity" if kind == "bound" else "bound"
+    for unearned in (SOUND, evidence.Evidence(ELBO if other == "bound" else SOUND)):
+        with pytest.raises(ValueError, match="without evidence"):
+            Verdict(kind, evidence=(unearned,))
+    with pytest.raises(kernel.Rejected):
+        evidence.Evidence(FORGED["a rule of its own"])
     assert Verdict("undecided").evidence == ()
 
 

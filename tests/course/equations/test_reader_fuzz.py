@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from course.equations import judge, judge_derivation
+from course.equations.evidence import KINDS
 from course.equations.reading.reader import ReadError, read, read_statement
 from course.equations.reading.tree import (
     KL,
@@ -36,7 +37,6 @@ from course.equations.reading.tree import (
     latex,
     outline,
 )
-from course.equations.search.probability import KINDS
 
 # shrinking such trees takes minutes; the spelling that failed is printed instead
 SLOW = settings(
