@@ -86,9 +86,10 @@ def edit(
 @app.command()
 def samplers() -> None:
     """The names of all samplers: what each is called elsewhere, its model calls, and diffusers' class."""
-    from course.samplers import SAMPLERS
+    from course.samplers import SAMPLERS, WALKS
 
-    for name, sampler in SAMPLERS.items():
+    every: dict[str, Any] = {**SAMPLERS, **WALKS}
+    for name, sampler in every.items():
         print(f"{name:16} {sampler.calls:8} {sampler.theirs:32} {', '.join(dict.fromkeys((sampler.title, *sampler.also)))}")
 
 
@@ -97,7 +98,7 @@ def observe(
     sampler: Annotated[list[str] | None, typer.Option(help="Only this one; repeat for several")] = None,
     config: Annotated[list[str] | None, typer.Option(help="Only this config; repeat for several")] = None,
     steps: Annotated[list[int] | None, typer.Option(show_default="1, 2, 3, 7, 10, 25, 50, 100")] = None,
-    out: Annotated[Path | None, typer.Option(help="Also write every comparison into this CSV file")] = None,
+    out: Annotated[Path | None, typer.Option(help="A CSV of every comparison; a run that was stopped goes on from it")] = None,
 ) -> None:
     """Every sampler beside the installed diffusers, on configs of public models. Exit status 1 when a difference is not explained."""
     status = 0
@@ -329,7 +330,7 @@ def report(folder: Annotated[Path, typer.Argument(metavar="DIR", help="The resul
     _or_fail(work)
 
 
-lab_commands = typer.Typer(no_args_is_help=True, help="Experiments: the original homework's, edits, guidance.")
+lab_commands = typer.Typer(no_args_is_help=True, help="Experiments: the original homework's, edits, guidance, flows.")
 app.add_typer(lab_commands, name="lab")
 
 
@@ -410,6 +411,32 @@ def flows(
         from course.lab import experiments
 
         print(experiments.write_table(experiments.flows(prompts, seeds), out))
+
+    _or_fail(work)
+
+
+@lab_commands.command()
+def trained(
+    steps: Annotated[int, typer.Option(min=1, help="Steps of training for each of two U-Nets")] = 300,
+    reflow_steps: Annotated[int | None, typer.Option(min=1, help="Steps of the reflow", show_default="as many")] = None,
+    from_nothing: Annotated[bool, typer.Option("--from-nothing", help="Not from the shipped U-Net; needs thousands of steps")] = False,
+    runs: Annotated[Path, typer.Option(help="Checkpoints: a run that was stopped goes on from them")] = Path("runs/trained"),
+    out: Annotated[Path, typer.Option(help="The table, as CSV")] = Path("out/trained.csv"),
+    threads: Annotated[int, typer.Option(help="0: as many as cores")] = 0,
+) -> None:
+    """Noise or velocity at equal training; and one step of reflow. Trains three U-Nets."""
+    def work() -> None:
+        from course.render import quiet_libraries
+
+        quiet_libraries()
+        import torch
+
+        from course.lab.experiments import write_table
+        from course.lab.trained import trained as run
+
+        if threads:
+            torch.set_num_threads(threads)
+        print(write_table(run(steps, runs, reflow_steps, from_nothing), out))
 
     _or_fail(work)
 

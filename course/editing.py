@@ -187,21 +187,36 @@ def inpaint(denoise: Denoise, z: Tensor, noise: Tensor, mask: Tensor, sampler: S
     return mask * painted + (1 - mask) * z
 
 
-def repaint(denoise: Denoise, z: Tensor, mask: Tensor, x: Tensor, grid: Sequence[Level], draw: Draw, resamplings: int = 5) -> Tensor:
-    """Inpainting with second thoughts: each step is taken `resamplings` times, with fresh noise put back in between, so that the
-    inside can agree with an outside that was chosen without it (Lugmayr et al. 2022, with jumps of one step).
+def back_and_forth(steps: int, resamplings: int, jump: int = 1) -> list[int]:
+    """The levels that RePaint visits, as places in a grid of `steps` steps: down to the end, but every `jump` steps, counted from the end,
+    up again by as many, `resamplings` - 1 times (Lugmayr et al. 2022, figure 9). Raises ValueError below 1."""
+    if resamplings < 1 or jump < 1:
+        raise ValueError(f"each step has to be taken at least once, and a jump is of at least one step; got {resamplings} and {jump}")
+    left = dict.fromkeys(range(steps, jump, -jump), resamplings - 1)
+    path = [0]
+    while path[-1] < steps:
+        path.append(path[-1] + 1)
+        if left.get(path[-1]):
+            left[path[-1]] -= 1
+            path += range(path[-1] - 1, path[-1] - jump - 1, -1)
+    return path
 
-    x (B, C, h, w) noise at grid[0]; costs resamplings calls a step. Raises ValueError below 1.
+
+def repaint(denoise: Denoise, z: Tensor, mask: Tensor, x: Tensor, grid: Sequence[Level], draw: Draw, resamplings: int = 5, jump: int = 1,
+            eta: float = 1.0) -> Tensor:
+    """Inpainting with second thoughts: a grid that goes up again, with fresh noise, so that the inside can agree with an outside that was
+    chosen without it (Lugmayr et al. 2022). Where the mask is 0 the picture is the known one, noised to each level.
+
+    x (B, C, h, w) noise at grid[0]; one call for each step down of `back_and_forth`. eta: as in `ddim`; 1 in the paper.
     """
-    if resamplings < 1:
-        raise ValueError(f"each step has to be taken at least once; got {resamplings}")
-    inside = known_outside(denoise, z, mask)
-    for now, next in pairwise(grid):
-        for again in reversed(range(resamplings)):
-            eps = inside(x, now)
-            lower = renoise(x, eps, now, next, draw()) if next.sigma else transfer(x, eps, now, next)
-            lower = mask * lower + (1 - mask) * (add_noise(z, draw(), next) if next.sigma else z)
-            x = diffuse(lower, draw(), next, now) if again else lower
+    for one, other in pairwise(back_and_forth(len(grid) - 1, resamplings, jump)):
+        now, next = grid[one], grid[other]
+        if other < one:
+            x = diffuse(x, draw(), now, next)
+        else:
+            noise = draw()
+            inside = renoise(x, denoise(x, now), now, next, noise, eta)
+            x = mask * inside + (1 - mask) * add_noise(z, noise, next)
     return x
 
 

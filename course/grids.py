@@ -12,6 +12,7 @@ A flow's grid is a list of sigmas, shifted or not (Esser et al. 2024).
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -19,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from course.flow import shifted
+from course.flow import FlowSchedule, flow_level, shifted
 from course.schedule import CLEAN, Level, NoiseSchedule
 
 Floats = NDArray[np.float64]
@@ -153,3 +154,112 @@ def distilled_times(T: int, steps: int, original: int) -> list[int]:
     k = T // original
     times = [j * k - 1 for j in range(original, 0, -1)]
     return [times[int(i)] for i in np.floor(np.linspace(0, original, steps, endpoint=False))]
+
+
+def inverse_multistep_grid(schedule: NoiseSchedule, steps: int, options: Mapping[str, Any], spacing: str,
+                           whole: Callable[[Any, str], Any]) -> list[Level]:
+    """From clean to noisy for the DPM-Solver family: its own grid backwards. Laid for one time more than there are steps, without the
+    noisiest; the end is the last trained time. Where the ratios are spaced themselves the last level is there twice, as in diffusers."""
+    last = len(schedule) - 1 - int(np.searchsorted(-np.log(schedule.ratios[::-1]), options.get("lambda_min_clipped", -math.inf)))
+    shorter = NoiseSchedule(schedule.betas[: last + 1], steps_offset=schedule.steps_offset)
+    times = schedule.timesteps(steps, spacing) if spacing == "trailing" else shorter.timesteps(min(steps + 1, last + 1), spacing)[1:]
+    rising = sorted({int(t) for t in times if t <= last})
+    chosen = next((name for name in SPACINGS if options.get(name)), None)
+    if chosen:
+        ratios = SPACINGS[chosen](float(schedule.ratios[-1]), float(schedule.ratios[0]), len(rising))      # from low to high
+        levels = [from_ratio(t, float(np.float32(r))) for t, r in zip(whole(time_of(schedule, ratios), chosen), ratios, strict=True)]
+        return [*levels, levels[-1]]
+    return [*map(schedule.at, rising), schedule.at(last)]
+
+
+def own_ratios(schedule: NoiseSchedule, ratios: Sequence[float]) -> list[Level]:
+    """The grid through ratios sigma / alpha of one's own, falling, the last of them 0 or not. Raises ValueError for others."""
+    ratios = [float(r) for r in ratios]
+    if len(ratios) < 2 or not all(math.isfinite(r) for r in ratios) or any(a <= b for a, b in itertools.pairwise(ratios)) or ratios[-1] < 0:
+        raise ValueError(f"sigmas must be at least two numbers that fall from one to the next, down to 0 or above it; got {ratios}")
+    levels = [from_ratio(float(np.float32(t)), float(np.float32(r))) for t, r in zip(time_of(schedule, ratios), ratios, strict=True)]
+    return levels if ratios[-1] else [*levels[:-1], CLEAN]
+
+
+# ------------------------------------------------------------------------------------------------ schedules without betas
+
+
+def steps_in(steps: int, most: int | None = None) -> int:
+    """`steps` itself. Raises ValueError unless it is a whole number from 1 to `most`."""
+    if isinstance(steps, bool) or not isinstance(steps, int) or not 1 <= steps <= (most or steps):
+        raise ValueError(f"the number of steps must be a whole number from 1{f' to {most}' if most else ''}; got {steps!r}")
+    return steps
+
+
+def flow_levels(steps: int, num_train_timesteps: int = 1000, shift: float = 1.0, to_the_end: bool = False) -> list[Level]:
+    """A flow's levels, evenly from 1 down to 1 / steps, then shifted, then clean: what Flux's pipeline lays. to_the_end: down to the
+    first trained time instead, which is shifted twice, as diffusers' classes do when left to themselves."""
+    flow = FlowSchedule(num_train_timesteps, shift)
+    if not to_the_end:
+        return flow.levels(steps)
+    times = np.linspace(1, shifted(1 / num_train_timesteps, shift), steps_in(steps, num_train_timesteps))
+    return [*(flow_level(float(t), num_train_timesteps) for t in shifted(times, shift)), CLEAN]
+
+
+def edm_levels(steps: int, sigma_min: float = 0.002, sigma_max: float = 80.0, sigma_schedule: str = "karras", rho: float = 7.0,
+               final_sigmas_type: str = "zero") -> list[Level]:
+    """x_0 + sigma eps: levels with alpha = 1, told as log(sigma) / 4 (Karras et al. 2022, table 1 and eq. 5)."""
+    if not 0 < sigma_min <= sigma_max < math.inf:
+        raise ValueError(f"sigma_min and sigma_max must be positive, the first the smaller; got {sigma_min} and {sigma_max}")
+    if sigma_schedule not in ("karras", "exponential"):
+        raise ValueError(f"sigma_schedule is {sigma_schedule!r}; it is 'karras' or 'exponential'")
+    steps_in(steps)
+    sigmas = karras(sigma_min, sigma_max, steps, rho) if sigma_schedule == "karras" else exponential(sigma_min, sigma_max, steps)
+    levels = [Level(0.25 * math.log(s), 1.0, float(np.float32(s))) for s in sigmas]
+    last = {"zero": CLEAN, "sigma_min": Level(0.25 * math.log(sigma_min), 1.0, float(np.float32(sigma_min)))}
+    if final_sigmas_type not in last:
+        raise ValueError(f"final_sigmas_type is {final_sigmas_type!r}; it is 'zero' or 'sigma_min'")
+    return [*levels, last[final_sigmas_type]]
+
+
+def ve_levels(steps: int, sigma_min: float = 0.02, sigma_max: float = 100.0) -> list[Level]:
+    """x_0 + sigma eps with sigma falling by equal factors, told as sigma (Song et al. 2021; Karras et al. 2022, table 1)."""
+    steps_in(steps)
+    return [*(Level(s, 1.0, s) for s in exponential(sigma_min, sigma_max, steps)), CLEAN]
+
+
+def distilled_edm_levels(steps: int, num_train_timesteps: int = 40, sigma_min: float = 0.002, sigma_max: float = 80.0,
+                         rho: float = 7.0) -> list[Level]:
+    """Those of 40 levels of `edm_levels` that a consistency model visits, told as 250 log sigma (Song et al. 2023, algorithm 1)."""
+    stride = num_train_timesteps // steps_in(steps, num_train_timesteps)
+    ramp = np.arange(steps) * stride / max(num_train_timesteps - 1, 1)
+    sigmas = (sigma_max ** (1 / rho) + ramp * (sigma_min ** (1 / rho) - sigma_max ** (1 / rho))) ** rho
+    return [*(Level(250 * math.log(s), 1.0, float(np.float32(s))) for s in sigmas), CLEAN]
+
+
+def circle_levels(steps: int, max_time: float = 1.5708, times: Sequence[float] | None = None) -> list[Level]:
+    """alpha = cos t and sigma = sin t, told as t, evenly from max_time to 0 (Lu and Song 2024, TrigFlow). times: of one's own, with the
+    end; in two steps the paper's models stop at 1.3."""
+    if times is None:
+        times = [max_time * (1 - i / steps) for i in range(steps_in(steps) + 1)]
+    if len(times) != steps + 1 or any(a <= b for a, b in itertools.pairwise(times)):
+        raise ValueError(f"times must be {steps + 1} numbers that fall from one to the next; got {list(times)}")
+    return [Level(float(np.float32(t)), math.cos(np.float32(t)), math.sin(np.float32(t))) for t in times]
+
+
+def cosine_levels(steps: int, s: float = 0.008, scaler: float = 1.0) -> list[Level]:
+    """alpha_bar = cos^2((t + s) / (1 + s) pi / 2), divided by its value at 0 and kept within 1e-4 .. 1 - 1e-4: the cosine schedule of
+    Nichol and Dhariwal (2021) without a table, as in Wuerstchen (Pernias et al. 2023). Told as t, from 1 to 0; the end is not clean."""
+    if not scaler > 0:
+        raise ValueError(f"scaler must be positive; got {scaler}")
+
+    def level(t: float) -> Level:
+        bent = 1 - (1 - t) ** scaler if scaler > 1 else t**scaler
+        alpha_bar = (math.cos((bent + s) / (1 + s) * math.pi / 2) / math.cos(s / (1 + s) * math.pi / 2)) ** 2
+        alpha_bar = min(max(alpha_bar, 1e-4), 1 - 1e-4)
+        return Level(t, math.sqrt(alpha_bar), math.sqrt(1 - alpha_bar))
+
+    return [level(1 - i / steps) for i in range(steps_in(steps) + 1)]
+
+
+def sine_levels(steps: int) -> list[Level]:
+    """sigma = sin^2 of even angles from pi / 2 down to 0, told as 2 / pi times the angle whose sine sigma is: the schedule that diffusers'
+    IPNDMScheduler makes, for sound."""
+    sigmas = [math.sin((1 - i / steps) * math.pi / 2) ** 2 for i in range(steps_in(steps))]
+    alphas = [math.sqrt(max(1 - s * s, 0.0)) for s in sigmas]
+    return [*(Level(math.atan2(s, a) / math.pi * 2, a, s) for s, a in zip(sigmas, alphas, strict=True)), CLEAN]

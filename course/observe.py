@@ -11,15 +11,19 @@ network is told, the number of calls, every input of the network, and the result
     different   not so, and not known why. There must be none.
 
     python -m pip install -U diffusers      # in another environment
-    course observe                          # the table for that version
+    course observe --out observed.csv       # the table for that version; a run that was stopped goes on from the file
 """
 
 from __future__ import annotations
 
+import contextlib
+import csv
 import inspect
 import math
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
@@ -28,11 +32,12 @@ import torch
 from torch import Tensor
 
 from course.prediction import as_eps
-from course.samplers import BACKWARDS, SAMPLERS, basic
+from course.samplers import BACKWARDS, SAMPLERS, WALKS, Sampler, Walk, basic
 from course.samplers.table import bounded
 from course.schedule import Level, NoiseSchedule
 
-ALL = {**SAMPLERS, **BACKWARDS}
+ALL = {**SAMPLERS, **BACKWARDS}                    # on a schedule of betas
+EVERY: dict[str, Sampler | Walk] = {**ALL, **WALKS}
 STEPS = (1, 2, 3, 7, 10, 25, 50, 100)
 SINGLE = torch.float32
 PREDICTIONS = ("epsilon", "v_prediction", "sample")
@@ -75,6 +80,26 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "flow sigmas, shift 3": {**_PIXELS, "use_flow_sigmas": True, "flow_shift": 3.0, "prediction_type": "flow_prediction"},
     "pixels": _PIXELS,
     "short": {**_PIXELS, "num_train_timesteps": 100, "beta_start": 1e-3, "beta_end": 0.2},
+}
+
+
+# The same for the samplers that bring their own grid. "class": the grid that diffusers' class lays by itself, with its end.
+WALK_CONFIGS: dict[str, dict[str, dict[str, Any]]] = {
+    "flow_euler": {"class": {"to_the_end": True}, "class, shift 3": {"shift": 3.0, "to_the_end": True}, "pipeline": {},
+                   "pipeline, shift 3": {"shift": 3.0}},
+    "flow_heun": {"class": {"to_the_end": True}, "class, shift 3": {"shift": 3.0, "to_the_end": True}},
+    "flow_lcm": {"class": {"to_the_end": True}, "class, shift 3": {"shift": 3.0, "to_the_end": True}, "pipeline": {}},
+    "edm_euler": {"default": {}, "v": {"prediction_type": "v_prediction"}, "exponential": {"sigma_schedule": "exponential"},
+                  "sigma_data 1": {"sigma_data": 1.0}, "ends at sigma_min": {"final_sigmas_type": "sigma_min"}},
+    "edm_dpmpp_2m": {"default": {}, "v": {"prediction_type": "v_prediction"}, "exponential": {"sigma_schedule": "exponential"},
+                     "order 1": {"solver_order": 1}, "order 3": {"solver_order": 3}, "heun type": {"solver_type": "heun"},
+                     "SDE": {"algorithm_type": "sde-dpmsolver++"}, "ends at sigma_min": {"final_sigmas_type": "sigma_min"},
+                     "euler at the end": {"euler_at_final": True}, "thresholds": {"thresholding": True, "sample_max_value": 1.5}},
+    "karras_ve": {"default": {}, "no churn": {"s_churn": 0.0}, "sigma 0.1 to 50": {"sigma_min": 0.1, "sigma_max": 50.0}},
+    "consistency": {"default": {}, "no clipping": {"clip_sample": False}, "100 times": {"num_train_timesteps": 100}},
+    "scm": {"default": {}, "from 1.5": {"max_time": 1.5}},
+    "wuerstchen": {"default": {}, "scaler 2": {"scaler": 2.0}, "scaler 0.5": {"scaler": 0.5}},
+    "ipndm": {"default": {}},
 }
 
 
@@ -143,10 +168,7 @@ def theirs(name: str, config: Mapping[str, Any], steps: int, predict: Callable[[
     them in a step in double precision, as far as the class allows."""
     scheduler = their_scheduler(name, config)
     scheduler.set_timesteps(steps)
-    if dtype == torch.float64:
-        for key, value in vars(scheduler).items():
-            if torch.is_tensor(value) and value.is_floating_point() and key != "timesteps":
-                setattr(scheduler, key, value.double())
+    _tables_in(scheduler, dtype)
     generator = torch.Generator().manual_seed(0)
     if hasattr(scheduler, "noise_sampler"):
         scheduler.noise_sampler = _brownian(generator)
@@ -162,10 +184,23 @@ def theirs(name: str, config: Mapping[str, Any], steps: int, predict: Callable[[
         if "prev_timestep" in takes:
             options["prev_timestep"] = int(times[i + 1]) if i + 1 < len(times) else -1
         output = predict(model_input, t)
-        # some classes turn x into float32 in every step; fresh noise stays the same numbers in either precision
-        with mock.patch.object(torch, "float32", dtype), mock.patch.object(torch, "randn", _float32_draws(torch.randn)):
+        with computing_in(dtype):
             x = scheduler.step(output, t, x, **options).prev_sample
     return calls, x
+
+
+@contextlib.contextmanager
+def computing_in(dtype: torch.dtype) -> Iterator[None]:
+    """Some classes turn x into float32 in every step; here that is `dtype`. Fresh noise stays the same numbers in either precision."""
+    with mock.patch.object(torch, "float32", dtype), mock.patch.object(torch, "randn", _float32_draws(torch.randn)):
+        yield
+
+
+def _tables_in(scheduler: Any, dtype: torch.dtype) -> None:
+    if dtype == torch.float64:
+        for key, value in vars(scheduler).items():
+            if torch.is_tensor(value) and value.is_floating_point() and key != "timesteps":
+                setattr(scheduler, key, value.double())
 
 
 def _float32_draws(randn: Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -213,9 +248,99 @@ def ours(name: str, config: Mapping[str, Any], steps: int, predict: Callable[[Te
 
 
 def distance(a: Run, b: Run) -> float:
-    """The largest difference over all inputs of the network and the result."""
+    """The largest difference over all inputs of the network and the result. Where numbers are larger than 1 (EDM's scale reaches 80), as
+    a share of the largest."""
     pairs = zip([x for _, x in a[0]] + [a[1]], [x for _, x in b[0]] + [b[1]], strict=True)
-    return max((p - q).abs().max().item() for p, q in pairs)
+    return max((p - q).abs().max().item() / max(1.0, p.abs().max().item()) for p, q in pairs)
+
+
+# ------------------------------------------------------------------------------------------------ the two sides of a walk
+
+
+def walk_network(name: str) -> Callable[[Tensor, Any], Tensor]:
+    """What a network of the walk's kind could say: for a flow the exact one of `network`, else something bent in x and in t."""
+    if WALKS[name].predicts == "flow_prediction":
+        return network("flow_prediction", torch.ones(1000), flow=True)
+    if name == "karras_ve":                                        # told sigma; -eps of points that are nearly one
+        return lambda x, t: 0.1 * torch.sin(x) - x / math.sqrt(1 + float(t) ** 2)
+    return lambda x, t: torch.sin(2 * x + 0.01 * float(t))
+
+
+def our_walk(name: str, options: Mapping[str, Any], steps: int, dtype: torch.dtype = SINGLE) -> Run:
+    """One of WALKS. What is recorded is what the network sees, after the scaling of `preconditioned`."""
+    predict, calls = walk_network(name), []
+
+    def record(x: Tensor, level: Level) -> Tensor:
+        calls.append((float(level.t), x.clone()))
+        return predict(x, level.t)
+
+    generator, noise = torch.Generator().manual_seed(0), first_noise()
+    draw = lambda: torch.randn(noise.shape, generator=generator).to(dtype)                  # noqa: E731
+    x = WALKS[name].walk(record, noise.to(dtype), WALKS[name].grid(steps, **options), draw, **options)
+    return calls, x
+
+
+def their_walk(name: str, options: Mapping[str, Any], steps: int, dtype: torch.dtype = SINGLE) -> Run:
+    """diffusers' class, with what its own pipeline does around it."""
+    import diffusers
+
+    if name == "karras_ve":
+        return _their_karras_ve(options, steps, dtype)
+    scheduler_class = getattr(diffusers, WALKS[name].theirs)
+    takes = inspect.signature(scheduler_class.__init__).parameters
+    given = {"clip_denoised" if key == "clip_sample" else key: value for key, value in options.items()}
+    scheduler = scheduler_class(**{key: value for key, value in given.items() if key in takes})
+    flow = WALKS[name].predicts == "flow_prediction"
+    if name == "scm":
+        scheduler.set_timesteps(steps, max_timesteps=options.get("max_time", 1.5708), intermediate_timesteps=None)
+    elif flow and not options.get("to_the_end"):
+        scheduler.set_timesteps(steps, sigmas=[1 - i / steps for i in range(steps)])
+    else:
+        scheduler.set_timesteps(steps)
+    if name == "wuerstchen":                                        # it has no table: all is computed from t
+        scheduler.timesteps = torch.linspace(1, 0, steps + 1, dtype=dtype)
+    _tables_in(scheduler, dtype)
+    predict, generator, calls = walk_network(name), torch.Generator().manual_seed(0), []
+    spread = scheduler.config.sigma_data if name == "scm" else 1.0          # SANA-Sprint's pipeline works on x times sigma_data
+    x = first_noise().to(dtype) * getattr(scheduler, "init_noise_sigma", 1.0) * spread
+    extra = {"generator": generator} if "generator" in inspect.signature(scheduler.step).parameters else {}
+    for t in scheduler.timesteps[:steps] if name in ("scm", "wuerstchen") else scheduler.timesteps:
+        model_input = scheduler.scale_model_input(x, t) if hasattr(scheduler, "scale_model_input") else x / spread
+        calls.append((float(t), model_input.clone()))
+        told = t.expand(len(x)) if name == "wuerstchen" else t
+        with computing_in(dtype):
+            x = scheduler.step(predict(model_input, t) * spread, told, x, **extra).prev_sample
+    return calls, x / spread
+
+
+def _their_karras_ve(options: Mapping[str, Any], steps: int, dtype: torch.dtype) -> Run:
+    """KarrasVePipeline's loop. Its scheduler takes sigma^2 for sigma, which is undone here: what is compared is the method."""
+    import diffusers
+
+    renamed = {"s_tmin": "s_min", "s_tmax": "s_max"}
+    scheduler = diffusers.KarrasVeScheduler(**{renamed.get(key, key): value for key, value in options.items()})
+    scheduler.set_timesteps(steps)
+    schedule = [float(s) ** 0.5 for s in scheduler.schedule.double()]
+    generator, predict, calls = torch.Generator().manual_seed(0), walk_network("karras_ve"), []
+    x = first_noise().to(dtype) * scheduler.init_noise_sigma
+
+    def asked(x: Tensor, sigma: float) -> Tensor:
+        calls.append((sigma, x.clone()))
+        return predict(x, sigma)
+
+    for t in scheduler.timesteps:
+        sigma, below = schedule[int(t)], schedule[int(t) - 1] if t > 0 else 0.0
+        hat, sigma_hat = x, sigma
+        if scheduler.config.s_churn and scheduler.config.s_min <= sigma <= scheduler.config.s_max:    # else it draws noise and drops it
+            with computing_in(dtype), mock.patch("diffusers.schedulers.deprecated.scheduling_karras_ve.randn_tensor",
+                                                 lambda shape, generator: torch.randn(shape, generator=generator)):
+                hat, sigma_hat = scheduler.add_noise_to_input(x, sigma, generator)
+            hat = hat.to(dtype)
+        step = scheduler.step(asked(hat, sigma_hat), sigma_hat, below, hat)
+        x = step.prev_sample
+        if below:
+            x = scheduler.step_correct(asked(x, below), sigma_hat, below, hat, x, step.derivative).prev_sample
+    return calls, x
 
 
 # ------------------------------------------------------------------------------------------------ comparing
@@ -298,7 +423,7 @@ def _odd_prk(case: Case) -> bool:
 
 @explains("diffusers' third-order SDE has a wrong sign: its last share does not go to 0 with the step")
 def _third_order_sde(case: Case) -> bool:
-    options = {**case.config, **ALL[case.name].fixed}
+    options = {**case.config, **getattr(EVERY[case.name], "fixed", {})}
     return options.get("algorithm_type") == "sde-dpmsolver++" and options.get("solver_order") == 3 and (
         case.theirs == "DPMSolverMultistepScheduler" or options.get("solver_type") == "heun")
 
@@ -321,7 +446,7 @@ def _one_step(case: Case) -> bool:
 
 @explains("with as many steps as times diffusers lays one time more and leaves one out, and so visits one twice")
 def _all_times(case: Case) -> bool:
-    return ALL[case.name].extra_step and case.steps >= case.config["num_train_timesteps"]
+    return getattr(EVERY[case.name], "extra_step", False) and case.steps >= case.config["num_train_timesteps"]
 
 
 @explains("diffusers looks steps up by their whole time: where two have the same it starts at the second, and fails at the end")
@@ -329,10 +454,23 @@ def _same_time_twice(case: Case) -> bool:
     return case.message.startswith(("AssertionError", "IndexError")) and bool(case.config.get("use_beta_sigmas"))
 
 
+@explains("diffusers' inverse drops times that are there twice, but keeps their levels")
+def _dropped(case: Case) -> bool:
+    return case.theirs == "DPMSolverMultistepInverseScheduler" and any(case.config.get(key) for key in (
+        "use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas")) and "the network is told" in case.message
+
+
+@explains("with one step EDM's classes ask at sigma_min, or step from a sigma to itself")
+def _one_edm_step(case: Case) -> bool:
+    return case.theirs.startswith("EDM") and case.steps == 1 and (
+        case.config.get("sigma_schedule") == "exponential" or case.config.get("final_sigmas_type") == "sigma_min")
+
+
 @explains("with the offset diffusers asks for a time that was never trained (IndexError), or wraps around to the first")
 def _past_the_end(case: Case) -> bool:
-    return "IndexError" in case.message or case.config.get("steps_offset", 0) + (
-        case.config["num_train_timesteps"] // case.steps) * (case.steps - 1) > case.config["num_train_timesteps"] - 1
+    T = case.config.get("num_train_timesteps", 1000)
+    return case.name in ALL and ("IndexError" in case.message
+                                 or case.config.get("steps_offset", 0) + (T // case.steps) * (case.steps - 1) > T - 1)
 
 
 @explains("diffusers' class does not take this")
@@ -347,145 +485,214 @@ def tolerance(name: str, config: Mapping[str, Any] | None = None) -> float:
     return 5e-5 if ALL[name].draws or "sde" in str((config or {}).get("algorithm_type")) else 5e-6
 
 
+class Sides(NamedTuple):
+    """Both runs of one comparison, in float32 or float64."""
+
+    ours: Callable[[torch.dtype], Run]
+    theirs: Callable[[torch.dtype], Run]
+    same_times: Callable[[Run, Run], bool]
+    tolerance: float
+
+
+def sides_of_a_sampler(name: str, config: Mapping[str, Any], steps: int) -> Sides:
+    """A sampler and diffusers' class, on a config. Raises ValueError for one that is no schedule of ours."""
+    flow = config["prediction_type"] == "flow_prediction"
+    table = NoiseSchedule.from_config(config).alphas_cumprod.clamp(min=2.0**-24)
+
+    def asked(side: Callable[..., Run], dtype: torch.dtype) -> Run:
+        return side(name, config, steps, network(config["prediction_type"], table.to(dtype), flow), dtype)
+
+    return Sides(partial(asked, ours), partial(asked, theirs), partial(same_times, name), tolerance(name, config))
+
+
+def sides_of_a_walk(name: str, options: Mapping[str, Any], steps: int) -> Sides:
+    """A walk and diffusers' class, with options. Times are the same to what float32 leaves of them."""
+    def close(us: Run, them: Run) -> bool:
+        return len(us[0]) == len(them[0]) and all(math.isclose(a, b, rel_tol=1e-5, abs_tol=1e-6)
+                                                  for (a, _), (b, _) in zip(us[0], them[0], strict=True))
+
+    drawn = WALKS[name].draws or "sde" in str(options.get("algorithm_type"))
+    return Sides(lambda dtype: our_walk(name, options, steps, dtype), lambda dtype: their_walk(name, options, steps, dtype), close,
+                 5e-5 if drawn else 5e-6)
+
+
 def compare(name: str, config_name: str, steps: int, prediction_type: str, config: Mapping[str, Any] | None = None) -> Outcome:
-    """One sampler on one config at one number of steps."""
-    config = {**(CONFIGS[config_name] if config is None else config), "prediction_type": prediction_type}
+    """One sampler or walk on one config at one number of steps."""
     outcome = Outcome(name, config_name, steps, prediction_type, "", math.nan)
-    flow = prediction_type == "flow_prediction"
     try:
-        table = NoiseSchedule.from_config(config).alphas_cumprod
-        predict = network(prediction_type, table.clamp(min=2.0**-24), flow)
-        us = ours(name, config, steps, predict)
+        if name in WALKS:
+            config = dict(WALK_CONFIGS[name][config_name] if config is None else config)
+            sides = sides_of_a_walk(name, config, steps)
+        else:
+            config = {**(CONFIGS[config_name] if config is None else config), "prediction_type": prediction_type}
+            sides = sides_of_a_sampler(name, config, steps)
+        us = sides.ours(SINGLE)
     except ValueError as error:
         return outcome._replace(state="refused", note=str(error))
     message, difference = "", math.inf
     try:
-        them = theirs(name, config, steps, predict)
+        them = sides.theirs(SINGLE)
     except Exception as error:                                    # whatever a version of diffusers raises is an observation
         message = f"{type(error).__name__}: {error}".splitlines()[0]
     else:
-        if not same_times(name, us, them):
+        if any(math.isnan(t) for t, _ in them[0]):
+            message = "diffusers' numbers are not finite"
+        elif not sides.same_times(us, them):
             message = f"the network is told {len(them[0])} times, {[round(t, 3) for t, _ in them[0]][:4]}..., by ours " \
                       f"{len(us[0])}, {[round(t, 3) for t, _ in us[0]][:4]}..."
         elif not all(torch.isfinite(x).all() for x in [*(x for _, x in them[0]), them[1]]):
             message = "diffusers' numbers are not finite"
         else:
             difference = distance(us, them)
-            if difference <= tolerance(name, config):
-                return outcome._replace(state="equal", difference=difference)
-            precise = network(prediction_type, table.clamp(min=2.0**-24).double(), flow)
-            exact = ours(name, config, steps, precise, torch.float64)
-            if difference <= 4 * distance(us, exact):
-                small = difference < 0.01
-                return outcome._replace(state="equal" if small else "explained", difference=difference,
-                                        note="rounding" if small else ROUNDING)
-            if difference < 0.01 and distance(exact, theirs(name, config, steps, precise, torch.float64)) <= tolerance(name, config):
-                return outcome._replace(state="equal", difference=difference, note="rounding in diffusers")
-    case = Case(name, config, steps, ALL[name].theirs, message)
+            if found := _equal(sides, us, difference):
+                return outcome._replace(state=found[0], difference=difference, note=found[1])
+    case = Case(name, config, steps, EVERY[name].theirs, message)
     for reason, test in EXPLANATIONS:
         if test(case):
             return outcome._replace(state="explained", difference=difference, note=reason)
     return outcome._replace(state="different", difference=difference, note=message)
 
 
-def predictions(config: Mapping[str, Any]) -> Sequence[str]:
-    """The predictions to try a config with: all, or a flow's own."""
-    return ("flow_prediction",) if config.get("prediction_type") == "flow_prediction" else PREDICTIONS
+def _equal(sides: Sides, us: Run, difference: float) -> tuple[str, str] | None:
+    """(state, note) of numbers that agree, or that rounding keeps apart; None of others."""
+    if difference <= sides.tolerance:
+        return "equal", ""
+    exact = sides.ours(torch.float64)
+    if difference <= 4 * distance(us, exact):
+        return ("equal", "rounding") if difference < 0.01 else ("explained", ROUNDING)
+    if difference < 0.01 and distance(exact, sides.theirs(torch.float64)) <= sides.tolerance:
+        return "equal", "rounding in diffusers"
+    return None
+
+
+def predictions(name: str, config_name: str) -> Sequence[str]:
+    """The predictions to try a sampler with on a config: all, a flow's own, or a walk's."""
+    if name in WALKS:
+        return (WALK_CONFIGS[name][config_name].get("prediction_type", WALKS[name].predicts),)
+    return ("flow_prediction",) if CONFIGS[config_name].get("prediction_type") == "flow_prediction" else PREDICTIONS
+
+
+def configs_of(name: str) -> Sequence[str]:
+    """The configs that a sampler or walk is observed on."""
+    return list(WALK_CONFIGS[name] if name in WALKS else CONFIGS)
+
+
+Key = tuple[str, str, int, str]
+
+
+def plan(names: Sequence[str] = (), configs: Sequence[str] = (), steps: Sequence[int] = STEPS) -> list[Key]:
+    """Every comparison that is to be made: (name, config, steps, prediction_type)."""
+    return [(name, config, count, prediction) for name in names or EVERY for config in configs_of(name)
+            if not configs or config in configs for prediction in predictions(name, config) for count in steps]
 
 
 def observe(names: Sequence[str] = (), configs: Sequence[str] = (), steps: Sequence[int] = STEPS) -> Iterator[Outcome]:
     """Every comparison, one after the other."""
-    for name in names or ALL:
-        for config in configs or CONFIGS:
-            for prediction_type in predictions(CONFIGS[config]):
-                for count in steps:
-                    yield compare(name, config, count, prediction_type)
+    for key in plan(names, configs, steps):
+        yield compare(*key)
 
 
 # ------------------------------------------------------------------------------------------------ the table
+
+STATES = ("equal", "explained", "refused", "different")
 
 
 def report(names: Sequence[str], configs: Sequence[str], steps: Sequence[int], out: Path | None = None) -> int:
     """Compare, print a line for each sampler and the reasons for what is explained; 1 if anything is different and not explained.
 
-    Raises ValueError for an unknown sampler or config, with those there are."""
-    import csv
-    from collections import Counter
-
+    out: a CSV that grows by a sampler at a time. What it holds already, of the same diffusers, is not compared again.
+    Raises ValueError for an unknown sampler or config, with those there are, and for a file that is no such table."""
     import diffusers
 
-    for given, known, what in [(names, list(ALL), "sampler"), (configs, list(CONFIGS), "config")]:
+    every_config = [*CONFIGS, *{config: 0 for own in WALK_CONFIGS.values() for config in own}]
+    for given, known, what in [(names, list(EVERY), "sampler"), (configs, every_config, "config")]:
         wrong = [each for each in given if each not in known]
         if wrong:
             raise ValueError(f"there is no {what} {wrong[0]!r}; there are {', '.join(known)}")
     diffusers.logging.set_verbosity_error()
+    kept = read_table(out, diffusers.__version__) if out else {}
     threads = torch.get_num_threads()
     torch.set_num_threads(1)                               # tensors of 512 numbers
+    print(f"diffusers {diffusers.__version__}; {len(steps or STEPS)} numbers of steps")
+    print(f"{'':17}{'diffusers':35}" + "".join(f"{state:>11}" for state in STATES) + f"{'largest':>10}")
     rows: list[Outcome] = []
-    states = ("equal", "explained", "refused", "different")
-    print(f"diffusers {diffusers.__version__}; {len(configs or CONFIGS)} configs, {len(steps or STEPS)} numbers of steps")
-    print(f"{'':16}{'diffusers':34}" + "".join(f"{state:>11}" for state in states) + f"{'largest':>10}")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            for name in names or ALL:
-                found = list(observe([name], configs, steps or STEPS))
+            for name in names or EVERY:
+                found = [kept.get(key) or compare(*key) for key in plan([name], configs, steps or STEPS)]
                 rows += found
-                count = Counter(outcome.state for outcome in found)
-                largest = max((outcome.difference for outcome in found if outcome.state == "equal"), default=math.nan)
-                print(f"{name:16}{ALL[name].theirs:34}" + "".join(f"{count[state]:11}" for state in states) + f"{largest:10.1e}",
-                      flush=True)
+                if out:
+                    kept.update({tuple(row[:4]): row for row in found})        # type: ignore[misc]
+                    write_rows(out, kept.values(), diffusers.__version__)
+                print(line(name, found), flush=True)
     finally:
         torch.set_num_threads(threads)
-    reasons = Counter(outcome.note for outcome in rows if outcome.state == "explained")
+    summarise(rows)
+    return int(any(row.state == "different" for row in rows))
+
+
+def line(name: str, found: Sequence[Outcome]) -> str:
+    """A sampler's line of the table."""
+    count = Counter(row.state for row in found)
+    largest = max((row.difference for row in found if row.state == "equal"), default=math.nan)
+    return f"{name:17}{EVERY[name].theirs:35}" + "".join(f"{count[state]:11}" for state in STATES) + f"{largest:10.1e}"
+
+
+def summarise(rows: Sequence[Outcome]) -> None:
+    """Print the reasons, what is strange, and the sums."""
+    reasons = Counter(row.note for row in rows if row.state == "explained")
     for reason, times in reasons.most_common():
         print(f"explained, {times} times: {reason}")
-    strange = [outcome for outcome in rows if outcome.state == "different"]
-    for outcome in strange[:20]:
-        print(f"different: {outcome.name}, {outcome.config}, {outcome.steps} steps, {outcome.prediction_type}: "
-              f"{outcome.difference:.1e} {outcome.note}")
-    pairs = {(ALL[outcome.name].theirs, outcome.name, outcome.config) for outcome in rows}
+    for row in [row for row in rows if row.state == "different"][:20]:
+        print(f"different: {row.name}, {row.config}, {row.steps} steps, {row.prediction_type}: {row.difference:.1e} {row.note}")
+    pairs = {(EVERY[row.name].theirs, row.name, row.config) for row in rows}
     print(f"{len(rows)} comparisons of {len(pairs)} pairs of a sampler and a config: " +
-          ", ".join(f"{sum(o.state == state for o in rows)} {state}" for state in states))
-    if out:
-        from course.pictures import write_whole
+          ", ".join(f"{sum(row.state == state for row in rows)} {state}" for state in STATES))
 
-        def write(path: Path) -> None:
-            with path.open("w", encoding="utf-8", newline="") as file:
-                writer = csv.writer(file, lineterminator="\n")
-                writer.writerow(Outcome._fields)
-                writer.writerows(rows)
 
-        print(write_whole(out, write))
-    return int(bool(strange))
+def read_table(file: Path, version: str) -> dict[Key, Outcome]:
+    """The rows of a table that this version of diffusers was observed for. None where there is no file.
+
+    Raises ValueError for a file that is something else."""
+    if not file.exists():
+        return {}
+    with file.open(encoding="utf-8", newline="") as text:
+        table = csv.DictReader(text)
+        if table.fieldnames != [*Outcome._fields, "diffusers"]:
+            raise ValueError(f"{file} is no table of course observe (its first line is {table.fieldnames}): name another file")
+        rows = [Outcome(row["name"], row["config"], int(row["steps"]), row["prediction_type"], row["state"], float(row["difference"]),
+                        row["note"]) for row in table if row["diffusers"] == version]
+    return {(row.name, row.config, row.steps, row.prediction_type): row for row in rows}
+
+
+def write_rows(file: Path, rows: Iterable[Outcome], version: str) -> None:
+    """The table, whole or as it was."""
+    from course.pictures import write_whole
+
+    def write(path: Path) -> None:
+        with path.open("w", encoding="utf-8", newline="") as text:
+            writer = csv.writer(text, lineterminator="\n")
+            writer.writerow([*Outcome._fields, "diffusers"])
+            writer.writerows([*row, version] for row in rows)
+
+    write_whole(file, write)
 
 
 # ------------------------------------------------------------------------------------------------ all classes
 
-# Scheduler classes that are another one of ours under a second name, or whose method is here without a name in SAMPLERS.
+# Scheduler classes that are another one of ours under a second name, or whose method is here without a name in SAMPLERS or WALKS.
 ELSEWHERE: dict[str, str] = {
     "DDIMParallelScheduler": "`ddim`; the class only allows several steps at once",
     "DDPMParallelScheduler": "`ddpm`; the same",
-    "FlowMatchEulerDiscreteScheduler": "`course.flow.euler`, which is `ddim` on the levels of a flow",
-    "FlowMatchHeunDiscreteScheduler": "`course.flow.heun`",
-    "FlowMatchLCMScheduler": "`course.samplers.solvers.consistency` on the levels of a flow",
-    "IPNDMScheduler": "`course.samplers.solvers.ipndm`; made for sound, its schedule is not a table of betas",
-    "CMStochasticIterativeScheduler": "`course.samplers.solvers.consistency`; its networks bring c_skip and c_out of their own",
     "ScoreSdeVeScheduler": "`course/sde.py`: reverse diffusion and Langevin steps",
+    "RePaintScheduler": "`course.editing.repaint`",
+    "AmusedScheduler": "`course.samplers.discrete.unmask`",
+    "VQDiffusionScheduler": "`course.samplers.discrete.vq_diffusion`",
 }
 
 # What is not here, and why. (for pictures?, reason)
 NOT_HERE: dict[str, tuple[bool, str]] = {
-    "DPMSolverMultistepInverseScheduler": (True, "inversion by DPM-Solver++; `ddim_inverse` is here"),
-    "EDMDPMSolverMultistepScheduler": (True, "`dpmpp_2m` for networks trained as in EDM, whose x_0 is c_skip x + c_out F"),
-    "EDMEulerScheduler": (True, "`euler` for networks trained as in EDM"),
-    "KarrasVeScheduler": (True, "EDM's stochastic sampler as two methods; deprecated in diffusers. `heun_churn` is the method"),
-    "SASolverScheduler": (True, "stochastic Adams: predictor and corrector with noise in both"),
-    "SCMScheduler": (True, "consistency on a trigonometric schedule (TrigFlow), for its distilled networks only"),
-    "RePaintScheduler": (True, "inpainting: goes back and forth with a picture and a mask; see course/editing.py"),
-    "DDPMWuerstchenScheduler": (True, "`ddpm` on a continuous cosine schedule without a table, for Wuerstchen only"),
-    "VQDiffusionScheduler": (True, "discrete: pictures as tokens"),
-    "AmusedScheduler": (True, "discrete: pictures as tokens, unmasked by confidence"),
     "FlowMapEulerDiscreteScheduler": (True, "a network that is told both ends of its step"),
     "PiflowScheduler": (True, "a network that answers with a policy for several steps"),
     "CogVideoXDDIMScheduler": (False, "`ddim` with a shifted signal-to-noise ratio, for video"),

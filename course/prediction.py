@@ -77,6 +77,14 @@ TO_X0: dict[str, Callable[[Tensor, Tensor, Level], Tensor]] = {
 }
 
 
+def answer_of(network: Denoise, x: Tensor, level: Level) -> Tensor:
+    """What the network says. Raises ValueError unless that is shaped like x: a smaller answer would be spread over it."""
+    answer = network(x, level)
+    if answer.shape != x.shape:
+        raise ValueError(f"the denoiser was given {tuple(x.shape)} and answered {tuple(answer.shape)}; its answer must be shaped like x")
+    return answer
+
+
 @dataclass(frozen=True)
 class AsEps:
     """A network that predicts something else, as a denoiser: called, it says eps; `both` says (x_0, eps) from the same call, each
@@ -92,7 +100,7 @@ class AsEps:
         if self.prediction_type == "sample" and isinstance(level.sigma, float) and not level.sigma:
             raise ValueError("a network that predicts x_0 says nothing about eps at sigma = 0: start from a level with some noise "
                              "(set_alpha_to_one=False)")
-        return self.network(x, level)
+        return answer_of(self.network, x, level)
 
     def both(self, x: Tensor, level: Level) -> tuple[Tensor, Tensor]:
         output = self._asked(x, level)
@@ -107,3 +115,26 @@ def as_eps(network: Denoise, prediction_type: str) -> Denoise:
     if prediction_type not in TO_EPS:
         raise ValueError(f"unknown prediction_type {prediction_type!r}; known are {', '.join(TO_EPS)}")
     return network if prediction_type == "epsilon" else AsEps(network, prediction_type)
+
+
+def preconditioned(network: Denoise, sigma_data: float = 0.5, prediction_type: str = "epsilon", least: float = 0.0) -> Denoise:
+    """A network trained as in EDM, as one that predicts x_0 on levels with alpha = 1 (Karras et al. 2022, eq. 7 and table 1):
+
+        x_0 = c_skip x + c_out F(c_in x),   c_in = 1 / sqrt(sigma^2 + sigma_data^2)
+        c_skip = sigma_data^2 / (sigma^2 + sigma_data^2),   c_out = sigma sigma_data / sqrt(sigma^2 + sigma_data^2)
+
+    prediction_type: "epsilon", or "v_prediction" for c_out with the other sign, as diffusers counts it. least: the sigma at which a
+    consistency model's x_0 is x itself; sigma - least takes the place of sigma in c_skip and in front of c_out (Song et al. 2023).
+    Raises ValueError for another prediction type.
+    """
+    signs = {"epsilon": 1.0, "v_prediction": -1.0}
+    if prediction_type not in signs:
+        raise ValueError(f"a preconditioned network predicts {' or '.join(signs)}; got {prediction_type!r}")
+
+    def x0(x: Tensor, level: Level) -> Tensor:
+        spread = (level.sigma**2 + sigma_data**2) ** 0.5
+        above = level.sigma - least
+        c_skip, c_out = sigma_data**2 / (above**2 + sigma_data**2), signs[prediction_type] * above * sigma_data / spread
+        return c_skip * x + c_out * answer_of(network, x / spread, level)
+
+    return as_eps(x0, "sample")

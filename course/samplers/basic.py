@@ -41,7 +41,7 @@ def transfer(x: Tensor, eps: Tensor, now: Level, next: Level) -> Tensor:
     (Song et al. 2021a, eq. 12 with sigma = 0). Collected for x and eps it reads x_next / alpha_next = x / alpha_now +
     (ratio_next - ratio_now) eps: one Euler step of the probability-flow ODE in ratio = sigma / alpha. x, eps (B, ...).
     """
-    return x * (next.alpha / now.alpha) + eps * (next.alpha * (next.ratio - now.ratio))
+    return (x * (next.alpha / now.alpha)).add(eps, alpha=next.alpha * (next.ratio - now.ratio))
 
 
 def renoise(x: Tensor, eps: Tensor, now: Level, next: Level, noise: Tensor, eta: float = 1.0) -> Tensor:
@@ -53,7 +53,16 @@ def renoise(x: Tensor, eps: Tensor, now: Level, next: Level, noise: Tensor, eta:
     (Song et al. 2021a, eq. 12 and 16, there with alpha^2 + sigma^2 = 1). eta = 1 is the DDPM posterior of Ho et al. 2020,
     eq. 7; eta = 0 is `transfer`.
     """
-    return placed(x0_from_eps(eps, x, now), eps, now, next, noise, eta)
+    kept, fresh = shares(now, next, eta)
+    moved = (x * (next.alpha / now.alpha)).add_(eps, alpha=kept - next.alpha * now.ratio)
+    return moved.add_(noise, alpha=fresh) if fresh else moved
+
+
+def shares(now: Level, next: Level, eta: float) -> tuple[float, float]:
+    """How much of the noise at the next level is kept and how much is fresh: (sqrt(sigma_next^2 - s^2), s), see `renoise`."""
+    left = next.ratio / now.ratio if now.alpha else 0.0
+    s = eta * next.sigma * math.sqrt(max(1 - left * left, 0.0))
+    return math.sqrt(max(next.sigma**2 - s * s, 0.0)), s
 
 
 def placed(x0: Tensor, eps: Tensor, now: Level, next: Level, noise: Tensor | None = None, eta: float = 1.0) -> Tensor:
@@ -63,9 +72,8 @@ def placed(x0: Tensor, eps: Tensor, now: Level, next: Level, noise: Tensor | Non
     """
     if noise is None:
         return (x0 * next.alpha).add_(eps, alpha=next.sigma)
-    kept = next.ratio / now.ratio if now.alpha else 0.0
-    s = eta * next.sigma * math.sqrt(max(1 - kept * kept, 0.0))
-    return (x0 * next.alpha).add_(eps, alpha=math.sqrt(max(next.sigma**2 - s * s, 0.0))).add_(noise, alpha=s)
+    kept, fresh = shares(now, next, eta)
+    return (x0 * next.alpha).add_(eps, alpha=kept).add_(noise, alpha=fresh)
 
 
 def look(denoise: Denoise, x: Tensor, level: Level) -> tuple[Tensor, Tensor]:
@@ -78,7 +86,7 @@ def look(denoise: Denoise, x: Tensor, level: Level) -> tuple[Tensor, Tensor]:
         raise ValueError(f"at t = {level.t} there is nothing but noise (alpha = 0), and eps says nothing about x_0 there: give the "
                          "sampler a denoiser made by as_eps from a network that predicts x_0, v or a flow's velocity")
     eps = denoise(x, level)
-    return x0_from_eps(eps, x, level), eps
+    return x.sub(eps, alpha=level.sigma).div_(level.alpha), eps                            # x0_from_eps in two operations
 
 
 def weighted(weights: Sequence[float], tensors: Sequence[Tensor]) -> Tensor:
@@ -95,10 +103,10 @@ def weighted(weights: Sequence[float], tensors: Sequence[Tensor]) -> Tensor:
 def ddim(denoise: Denoise, x: Tensor, grid: Sequence[Level], draw: Draw, eta: float = 0.0) -> Tensor:
     """Song et al. 2021a, eq. 12: first order. On the linspace grid, ending clean, it is Euler's method in sigma/alpha
     (Karras et al. 2022, algorithm 1 without the correction). eta in [0, 1] mixes in fresh noise."""
-    plain = not eta and not hasattr(denoise, "both")
+    plain = not hasattr(denoise, "both")
     for now, next in pairwise(grid):
-        if plain and now.alpha:
-            x = transfer(x, denoise(x, now), now, next)       # the same in two operations
+        if plain and now.alpha:                               # the same, x_0 left out
+            x = renoise(x, denoise(x, now), now, next, draw(), eta) if eta else transfer(x, denoise(x, now), now, next)
         else:
             x0, eps = look(denoise, x, now)
             x = placed(x0, eps, now, next, draw() if eta else None, eta)
@@ -112,8 +120,12 @@ def ddpm(denoise: Denoise, x: Tensor, grid: Sequence[Level], draw: Draw, varianc
     variance_type: "fixed_small" is the posterior's own variance; "fixed_large" the other choice of the paper (section 3.2),
     1 - alpha_now^2 / alpha_next^2, the mean staying as it is. It leaves noise in the picture when the last time is not 0.
     """
-    large = variance_type.startswith("fixed_large")
+    large, plain = variance_type.startswith("fixed_large"), not hasattr(denoise, "both")
     for now, next in pairwise(grid):
+        if plain and now.alpha and not large:                 # the same, x_0 left out
+            eps = denoise(x, now)
+            x = renoise(x, eps, now, next, draw()) if next.sigma else transfer(x, eps, now, next)
+            continue
         x0, eps = look(denoise, x, now)
         if large:
             mean = placed(x0, eps, now, next, torch.zeros_like(x))

@@ -6,10 +6,13 @@
     deis             eps as a polynomial in log(sigma / alpha), averaged over the step    DEIS
     dpm2             eps at the middle of the step                                       DPM2, DPM2 ancestral
     dpmpp_sde        x_0 at the middle of the step, with a piece of one Brownian path    DPM++ SDE
+    sa_solver        predictor and corrector, both with noise of a strength of its own   SA-Solver
     churned          noise added before each step of Euler's or Heun's                   the stochastic sampler of EDM
     consistency      x_0 and fresh noise, nothing kept                                   consistency models, LCM
     tcd              further than the step, and back by fresh noise                      TCD
     ipndm            Adams-Bashforth from the first step on                              IPNDM
+    flow_heun        mean of both ends' velocities                                       Heun's method on a flow
+    to_the_mean      DDPM whose last step is taken without its noise                     Wuerstchen's DDPM
 
 h is the length of a step in lambda = log(alpha / sigma), everywhere.
 """
@@ -24,8 +27,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from course import flow
 from course.prediction import Denoise, eps_from_x0, x0_from_eps
-from course.samplers.basic import ADAMS_BASHFORTH, Draw, look, placed, transfer, weighted
+from course.samplers.basic import ADAMS_BASHFORTH, Draw, ddpm, look, placed, shares, transfer, weighted
 from course.schedule import Level
 
 Inside = Callable[[float], Level]   # a ratio sigma / alpha -> the level that has it, with the time the network is told
@@ -50,6 +54,8 @@ def phi_shares(h: float, order: int, rises: bool) -> tuple[float, float]:
     """
     if math.isinf(h):
         return 1.0, 0.5
+    if not h:
+        return 0.5, 1 / 6
     sign = 1.0 if rises else -1.0
     total = math.expm1(sign * h)                                          # e^h - 1, or -(1 - e^-h)
     first = (total / h - sign) / total * sign
@@ -62,10 +68,11 @@ def extrapolated(past: Sequence[Tensor], lambdas: Sequence[float], there: float,
     if order == 1:
         return past[0]
     h, h0 = there - lambdas[0], lambdas[0] - lambdas[1]
-    slope = (past[0] - past[1]) * (h / h0)                                # over one step
-    first, second = phi_shares(2 * h if twice else h, order, rises)
     if order == 2:
-        return past[0].add(slope, alpha=first if solver_type == "heun" else 0.5)
+        share = phi_shares(2 * h if twice else h, order, rises)[0] if solver_type == "heun" else 0.5
+        return torch.lerp(past[1], past[0], 1 + share * h / h0)
+    first, second = phi_shares(2 * h if twice else h, order, rises)
+    slope = (past[0] - past[1]) * (h / h0)                                # over one step
     before = (past[1] - past[2]) * (h / (lambdas[1] - lambdas[2]))
     r0, r1 = h0 / h, (lambdas[1] - lambdas[2]) / h
     slope_here = slope + (slope - before) * (r0 / (r0 + r1))
@@ -75,10 +82,10 @@ def extrapolated(past: Sequence[Tensor], lambdas: Sequence[float], there: float,
 
 def dpm_move(x: Tensor, guess: Tensor, now: Level, next: Level, algorithm_type: str, draw: Draw) -> Tensor:
     """One step of the four forms with a guess of x_0 ("++") or eps. The SDE forms of "++" are `renoise` with all of its noise."""
-    if algorithm_type == "dpmsolver++":
-        return placed(guess, eps_from_x0(guess, x, now), now, next)
-    if algorithm_type == "sde-dpmsolver++":
-        return placed(guess, eps_from_x0(guess, x, now), now, next, draw())
+    if algorithm_type.endswith("++"):                                     # alpha_next x_0 + kept eps, eps being what x_0 leaves of x
+        kept, fresh = shares(now, next, 1.0) if algorithm_type.startswith("sde") else (next.sigma, 0.0)
+        moved = (x * (kept / now.sigma)).add_(guess, alpha=next.alpha - kept / now.sigma * now.alpha)
+        return moved.add_(draw(), alpha=fresh) if algorithm_type.startswith("sde") else moved
     if algorithm_type == "dpmsolver":
         return transfer(x, guess, now, next)
     fresh = next.sigma * math.sqrt(max((now.ratio / next.ratio) ** 2 - 1, 0.0))
@@ -143,13 +150,12 @@ def dpm_singlestep(denoise: Denoise, x: Tensor, grid: Sequence[Level], draw: Dra
         if order > 1:
             h = there - here
             r0 = (log_snr(now) - here) / h
-            slope0 = (past[0] - past[order - 1]) * (1 / r0)
             first, second = phi_shares(2 * h if algorithm_type == "sde-dpmsolver++" else h, order, rises)
-            if order == 2:
-                guess = guess.add(slope0, alpha=first if solver_type == "heun" else 0.5)
-            elif solver_type != "heun":
-                guess = guess.add(slope0, alpha=first)
+            if order == 2 or solver_type != "heun":
+                share = 0.5 if order == 2 and solver_type != "heun" else first
+                guess = torch.lerp(guess, past[0], share / r0)
             else:
+                slope0 = (past[0] - past[order - 1]) * (1 / r0)
                 r1 = (log_snr(grid[i - 1]) - here) / h
                 slope1 = (past[1] - past[2]) * (1 / r1)
                 slope_here = (slope1 * r0 - slope0 * r1) * (1 / (r0 - r1))
@@ -215,11 +221,13 @@ def unipc_guess(values: Sequence[Tensor | None], lambdas: Sequence[float], order
 # ------------------------------------------------------------------------------------------------ polynomials in log sigma
 
 
-def log_weights(nodes: Sequence[float], end: float) -> list[float]:
-    """Weights w_k such that sum_k w_k f(nodes[k]) is the mean over [nodes[0], end] of the polynomial *in the logarithm* through
-    all f(nodes[k]): `lms_weights` for unevenly large numbers. With w = log(r / nodes[0]) the integrals are of w^n e^w."""
-    logs = [math.log(node / nodes[0]) for node in nodes]
-    top = math.log(end / nodes[0])
+def log_weights(nodes: Sequence[float], end: float, start: float | None = None) -> list[float]:
+    """Weights w_k such that sum_k w_k f(nodes[k]) is the mean over [start, end] of the polynomial *in the logarithm* through
+    all f(nodes[k]): `lms_weights` for unevenly large numbers. With w = log(r / start) the integrals are of w^n e^w.
+    start: nodes[0] unless it is given."""
+    start = nodes[0] if start is None else start
+    logs = [math.log(node / start) for node in nodes]
+    top = math.log(end / start)
     integrals = [math.expm1(top)]                                                              # of e^w over [0, top]
     for n in range(1, len(nodes)):
         integrals.append(top**n * math.exp(top) - n * integrals[-1])
@@ -271,25 +279,105 @@ def dpm2(denoise: Denoise, x: Tensor, grid: Sequence[Level], draw: Draw, inside:
     return x
 
 
-def dpmpp_sde(denoise: Denoise, x: Tensor, grid: Sequence[Level], draw: Draw, inside: Inside) -> Tensor:
+def sa_tau(t: float) -> float:
+    """How strong the noise of `sa_solver` is at time t of 1000: 1 from 200 to 800, 0 near either end (diffusers' default)."""
+    return 1.0 if 200 <= t <= 800 else 0.0
+
+
+def sa_solver(denoise: Denoise, x: Tensor, grid: Sequence[Level], draw: Draw, predictor_order: int = 2, corrector_order: int = 2,
+              algorithm_type: str = "data_prediction", lower_order_final: bool = True, tau: Callable[[float], float] = sa_tau) -> Tensor:
+    """SA-Solver (Xue et al. 2023): stochastic Adams. A multistep predictor and, once the network has been asked at its end, a corrector
+    that uses the answer again, as in `unipc`; both steps with the same noise, of strength tau(t). tau = 0 is an ODE solver, tau = 1 the
+    SDE of the reverse process. No further calls. Raises ValueError for an algorithm_type that is not its own."""
+    if algorithm_type not in ("data_prediction", "noise_prediction"):
+        raise ValueError(f"sa_solver's algorithm_type is 'data_prediction' or 'noise_prediction'; got {algorithm_type!r}")
+    steps, of_x0 = len(grid) - 1, algorithm_type == "data_prediction"
+    past: list[Tensor] = []
+    last, noise, strength, corrected = x, x, 0.0, 0
+    for i, (now, next) in enumerate(pairwise(grid)):
+        value = look(denoise, x, now)[0] if of_x0 else denoise(x, now)
+        if i:
+            lambdas = [log_snr(grid[i - k]) for k in range(corrected)]
+            x = sa_move(last, [value, *past][:corrected], lambdas, grid[i - 1], now, strength, noise, of_x0)
+        past = [value, *past[: max(predictor_order, corrector_order - 1) - 1]]
+        left = steps - i if lower_order_final else steps
+        predicted, corrected = min(predictor_order, left, i + 1), min(corrector_order, left + 1, i + 2)
+        last, noise, strength = x, draw(), tau(float(now.t))
+        x = sa_move(x, past[:predicted], [log_snr(grid[i - k]) for k in range(predicted)], now, next, strength, noise, of_x0)
+    return x
+
+
+def sa_move(x: Tensor, values: Sequence[Tensor], lambdas: Sequence[float], now: Level, next: Level, tau: float, noise: Tensor,
+            of_x0: bool) -> Tensor:
+    """One step of `sa_solver` with the polynomial through `values` at `lambdas`. With h the step in lambda and k = 1 + tau^2,
+
+        x_next = sigma_next / sigma_now e^(-tau^2 h) x + alpha_next (1 - e^(-k h)) guess + sigma_next sqrt(1 - e^(-2 tau^2 h)) noise
+
+    where the guess is the polynomial's mean under the weight e^(k lambda). Of order 2, diffusers (and so we) give the mean position
+    its limit for short steps, h / 2, as DPM-Solver++ does. Without `of_x0` the values are eps, and the weight e^(-lambda).
+    """
+    start, end, k = log_snr(now), log_snr(next), 1 + tau * tau
+    h = end - start
+    if not h:
+        return x
+    if not of_x0:
+        guess = weighted(log_weights([math.exp(-each) for each in lambdas], math.exp(-end), math.exp(-start)), values)
+        return transfer(x, k * guess, now, next).add_(noise, alpha=tau * next.sigma * math.sqrt(math.expm1(2 * h)))
+    share = -math.expm1(-k * h)                                                                # 1 - e^(-k h)
+    if len(values) == 2:
+        first = (k * h * h / 2 / share + start - lambdas[1]) / (lambdas[0] - lambdas[1])
+        weights = [first, 1 - first]
+    else:
+        weights = log_weights([math.exp(k * (each - end)) for each in lambdas], 1.0, math.exp(-k * h))
+    kept = x * (next.sigma / now.sigma * math.exp(-tau * tau * h))
+    moved = kept.add_(weighted(weights, values), alpha=next.alpha * share)
+    return moved.add_(noise, alpha=next.sigma * math.sqrt(-math.expm1(-2 * tau * tau * h)))
+
+
+Path = Callable[[Level, Level, float], Tensor]   # (now, next, share): a Brownian path's noise over that share of the step, of variance 1
+
+
+def torchsde_path(seed: int | Sequence[int], like: Tensor, grid: Sequence[Level]) -> Path:
+    """The Brownian path that diffusers' DPMSolverSDEScheduler walks at this seed: a binary tree of torchsde over sigma / alpha.
+
+    A list of seeds gives each picture a path of its own. Raises ValueError, with what to install, without torchsde."""
+    try:
+        from diffusers.schedulers.scheduling_dpmsolver_sde import BrownianTreeNoiseSampler
+    except ImportError:
+        raise ValueError("a path by seed is drawn by torchsde, which is not installed: python -m pip install torchsde; or leave "
+                         "noise_sampler_seed out, and the path is drawn by the generator") from None
+    ratios = [float(np.float32(level.ratio)) for level in grid if level.sigma]
+    tree = BrownianTreeNoiseSampler(like, min(ratios), max(ratios), seed)
+
+    def path(now: Level, next: Level, share: float) -> Tensor:
+        start, end = (-torch.tensor(level.ratio, dtype=torch.float32).log() for level in (now, next))
+        there = end if share == 1 else start + (end - start) * share        # float32: a path has no slope, every bit counts
+        return tree((-start).exp(), (-there).exp())
+
+    return path
+
+
+def dpmpp_sde(denoise: Denoise, x: Tensor, grid: Sequence[Level], draw: Draw, inside: Inside,
+              noise_sampler_seed: int | Sequence[int] | None = None) -> Tensor:
     """DPM++ SDE (Crowson 2022; the SDE of Lu et al. 2022b): x_0 from the middle of the step, both halves with noise of one Brownian
     path W over sigma / alpha. The path is drawn piece by piece, so the noise of the whole step is the sum of its halves':
 
         W(whole) = W(first half) + W(second half),  each with the variance of its length.
 
-    torchsde draws the same law from a tree; a path of its own can be given as `draw` once it is cut at the same places.
-    2 * steps - 1 calls.
+    torchsde draws the same law from a tree. noise_sampler_seed: take that tree's path, so that the numbers are diffusers' at the same
+    seed, and `draw` is not used. 2 * steps - 1 calls.
     """
+    path = None if noise_sampler_seed is None else torchsde_path(noise_sampler_seed, x, grid)
     for now, next in pairwise(grid):
         x0, eps = look(denoise, x, now)
         if not next.sigma:
             x = placed(x0, eps, now, next)
             continue
         middle = inside(math.sqrt(now.ratio * next.ratio))
-        first = draw()
+        first = path(now, next, 0.5) if path else draw()
         x0, _ = look(denoise, placed(x0, eps, now, middle, first), middle)
         lengths = now.ratio - middle.ratio, middle.ratio - next.ratio
-        whole = weighted([math.sqrt(length / sum(lengths)) for length in lengths], (first, draw()))
+        whole = path(now, next, 1.0) if path else weighted([math.sqrt(length / sum(lengths)) for length in lengths], (first, draw()))
         x = placed(x0, eps_from_x0(x0, x, now), now, next, whole)
     return x
 
@@ -317,11 +405,12 @@ def churned(denoise: Denoise, x: Tensor, grid: Sequence[Level], draw: Draw, insi
 
 
 def consistency(denoise: Denoise, x: Tensor, grid: Sequence[Level], draw: Draw,
-                skip: Callable[[Level], tuple[float, float]] | None = None) -> Tensor:
+                skip: Callable[[Level], tuple[float, float]] | None = None, sigma_min: float = 0.0) -> Tensor:
     """Multistep consistency sampling (Song et al. 2023, algorithm 1): the network says x_0 at once, and to look again it is noised
     anew to the next level. LCM is the same with a network that predicts eps (Luo et al. 2023).
 
     skip: level -> (c_skip, c_out), the boundary condition x_0 <- c_skip x + c_out x_0 that makes x_0 = x at the clean end.
+    sigma_min: the noise that the network leaves in its x_0; what is added leads on from there.
     """
     for now, next in pairwise(grid):
         x0, _ = look(denoise, x, now)
@@ -330,7 +419,7 @@ def consistency(denoise: Denoise, x: Tensor, grid: Sequence[Level], draw: Draw,
             x0 = weighted((c_out, c_skip), (x0, x))
         x = x0 * next.alpha
         if next.sigma:
-            x = x.add_(draw(), alpha=next.sigma)
+            x = x.add_(draw(), alpha=math.sqrt(next.sigma**2 - sigma_min**2))
     return x
 
 
@@ -361,3 +450,23 @@ def ipndm(denoise: Denoise, x: Tensor, grid: Sequence[Level], draw: Draw) -> Ten
         x0 = x0_from_eps(guess, x, now) if now.alpha else torch.zeros_like(x)
         x = placed(x0, guess, now, next)
     return x
+
+
+# ------------------------------------------------------------------------------------------------ on grids of their own
+
+
+def flow_heun(denoise: Denoise, x: Tensor, grid: Sequence[Level], draw: Draw) -> Tensor:
+    """`course.flow.heun` for a denoiser, but for its last step, which is Euler's: 2 * steps - 1 calls, as diffusers' class makes them.
+    The mean is that of both ends' velocities eps - x_0, where `heun` takes that of their eps."""
+    def velocity(x: Tensor, level: Level) -> Tensor:
+        x0, eps = look(denoise, x, level)
+        return eps - x0
+
+    return flow.euler(velocity, flow.heun(velocity, x, grid[:-1]), grid[-2:])
+
+
+def to_the_mean(denoise: Denoise, x: Tensor, grid: Sequence[Level], draw: Draw) -> Tensor:
+    """`ddpm` on a grid that does not end clean: the last step goes to the posterior's mean, without its noise."""
+    x = ddpm(denoise, x, grid[:-1], draw)
+    x0, eps = look(denoise, x, grid[-2])
+    return placed(x0, eps, grid[-2], grid[-1], torch.zeros_like(x))

@@ -117,10 +117,19 @@ class Sampler:
     # ------------------------------------------------------------------------------------------------ the grid
 
     def grid(self, schedule: NoiseSchedule, steps: int, options: Mapping[str, Any] | None = None, *,
-             timesteps: Sequence[float] | None = None) -> list[Level]:
+             timesteps: Sequence[float] | None = None, sigmas: Sequence[float] | None = None) -> list[Level]:
         """steps + 1 levels from noisy to clean. timesteps: these times instead of evenly spaced ones, such as
-        grids.ALIGN_YOUR_STEPS. Raises ValueError unless 1 <= steps <= T."""
+        grids.ALIGN_YOUR_STEPS; sigmas: these ratios sigma / alpha, with the end. Raises ValueError unless 1 <= steps <= T."""
         options = self.options(schedule) if options is None else options
+        if sigmas is not None:
+            if timesteps is not None:
+                raise ValueError("give one of timesteps and sigmas, not both")
+            if self.lay != "sigma" or self.whole:
+                raise ValueError(f"{self.name} walks whole times of the schedule and takes no sigmas of one's own; give it timesteps")
+            return grids.own_ratios(schedule, sigmas)
+        if self.lay == "inverse multistep":
+            assert self.rounds is not None
+            return grids.inverse_multistep_grid(schedule, steps, options, schedule.timestep_spacing or self.spacing, self.rounds)
         times = self._times(schedule, steps, options) if timesteps is None else _own_times(timesteps, schedule, options)
         if self.lay == "sigma":
             return grids.sigma_grid(schedule, times, options, self.rounds, self.own_range)
@@ -157,13 +166,13 @@ class Sampler:
 
     def sample(self, denoise: Denoise, noise: Tensor, schedule: NoiseSchedule, steps: int,
                generator: torch.Generator | Sequence[torch.Generator] | None = None, *,
-               timesteps: Sequence[float] | None = None, **options: Any) -> Tensor:
+               timesteps: Sequence[float] | None = None, sigmas: Sequence[float] | None = None, **options: Any) -> Tensor:
         """Turn noise into a picture (or a latent) in `steps` steps.
 
         denoise(x, level) -> eps is shaped like x; level.t is the number a diffusers U-Net would be given.
         noise (B, ...) is standard normal. generator draws the fresh noise of the samplers that need some; a list of them draws for
         each picture of the batch on its own. The global random state is used only if it is None.
-        timesteps: times of one's own (then `steps` is their number). options: those of `run`, or of a scheduler config, which
+        timesteps, sigmas: times or ratios of one's own (then `steps` is not asked). options: those of `run`, or of a config, which
         otherwise come from the schedule's config.
         Raises ValueError for a wrong number of steps, an option this sampler does not have, or a denoiser whose answer has another
         shape.
@@ -171,7 +180,7 @@ class Sampler:
         if not torch.is_tensor(noise) or not noise.is_floating_point():
             raise ValueError(f"noise must be a tensor of floating-point numbers; got {getattr(noise, 'dtype', type(noise))}")
         settings = self.options(schedule, **options)
-        grid = self.grid(schedule, steps, settings, timesteps=timesteps)
+        grid = self.grid(schedule, steps, settings, timesteps=timesteps, sigmas=sigmas)
         return self.run(bounded(denoise, settings, self.run is basic.ddim), self.start(noise, schedule, grid[0]), grid,
                         lambda: fresh_noise(noise, generator), **self.arguments(schedule, settings))
 
@@ -189,7 +198,7 @@ class Sampler:
 
 
 NOT_OF_A_CONFIG = ("eta", "extrapolate", "halfway", "inside", "level_at", "skip", "ancestral", "correct", "s_churn",
-                   "s_tmin", "s_tmax", "s_noise")
+                   "s_tmin", "s_tmax", "s_noise", "tau", "sigma_min")
 
 
 def halfway(schedule: NoiseSchedule, now: Level, next: Level) -> Level:
@@ -335,6 +344,11 @@ SAMPLERS: dict[str, Sampler] = {
     "deis": Sampler(solvers.deis, **_DPM, theirs="DEISMultistepScheduler",
                     takes={**SIGMA_GRID, **BOUNDS, "use_flow_sigmas": False, "flow_shift": 1.0}, fixed={"final_sigmas_type": "repeated"},
                     refuses=_SHIFTING, order=2, title="DEIS", also=("DEIS", "deis")),
+    "sa_solver": Sampler(solvers.sa_solver, **_DPM, theirs="SASolverScheduler",
+                         takes={**SIGMA_GRID, **BOUNDS, "use_flow_sigmas": False, "flow_shift": 1.0, "lambda_min_clipped": -math.inf},
+                         fixed={"final_sigmas_type": "repeated"}, refuses={"variance_type": None, "tau_func": None}, draws=True, order=2,
+                         title="SA-Solver",
+                         also=("SA-Solver", "sa_solver")),
     "dpm2": Sampler(solvers.dpm2, **{**_K, "rounds": half_rounded}, theirs="KDPM2DiscreteScheduler", takes=SIGMA_GRID, order=2,
                     calls="2 N - 1", title="DPM2", also=("DPM2", "DPM2 Karras", "sample_dpm_2", "dpm_2")),
     "dpm2_ancestral": Sampler(solvers.dpm2, **{**_K, "rounds": half_rounded}, theirs="KDPM2AncestralDiscreteScheduler", takes=SIGMA_GRID,
@@ -365,4 +379,9 @@ TAUGHT = tuple(name for name, sampler in SAMPLERS.items() if sampler.taught)
 BACKWARDS: dict[str, Sampler] = {
     "ddim_inverse": Sampler(basic.ddim, "leading", whole=True, lay="inverse", set_alpha_to_one=True, theirs="DDIMInverseScheduler",
                             takes=CLIP, title="DDIM backwards"),
+    "dpmpp_2m_inverse": Sampler(solvers.dpm_multistep, "linspace", whole=True, lay="inverse multistep", rounds=rounded,
+                                theirs="DPMSolverMultistepInverseScheduler",
+                                takes={**SIGMA_GRID, **BOUNDS, "lambda_min_clipped": -math.inf}, fixed={"final_sigmas_type": "repeated"},
+                                refuses={"variance_type": None, "use_flow_sigmas": False, "flow_shift": 1.0}, order=2,
+                                title="DPM-Solver++(2M) backwards"),
 }

@@ -1,15 +1,13 @@
 """The page "Which scheduler?": its table and its pictures, from facts that were measured once and are kept in docs/assets/schedulers.
 
     course observe --out out/observed.csv
-    PYTHONPATH=docs python -m figures.schedulers out/observed.csv
+    PYTHONPATH=docs:. python -m figures.schedulers out/observed.csv
 """
 
 import csv
-import inspect
 import json
 import math
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -17,10 +15,9 @@ import torch
 from PIL import Image
 
 from course.grids import exponential, from_ratio
-from course.observe import ALL, CONFIGS, ELSEWHERE, NOT_HERE, their_scheduler
+from course.observe import ALL, ELSEWHERE, EVERY, NOT_HERE
 from course.pictures import save_picture, write_whole
-from course.samplers import SAMPLERS
-from course.schedule import NoiseSchedule
+from course.samplers import SAMPLERS, WALKS
 from course.toy import ring
 
 FOLDER = Path(__file__).resolve().parent.parent / "assets" / "schedulers"
@@ -35,13 +32,20 @@ def facts() -> dict:
 # ------------------------------------------------------------------------------------------------ what the page shows
 
 
+GRIDS = {"flow_levels": "a flow's", "edm_levels": "Karras or exponential", "ve_levels": "geometric",
+         "distilled_edm_levels": "Karras, of 40 times", "circle_levels": "even on a circle", "cosine_levels": "cosine",
+         "sine_levels": "sine squared"}
+
+
 def grid_words(name: str) -> str:
     """How the sampler's grid is laid, in words."""
+    if name in WALKS:
+        return GRIDS[WALKS[name].lay.__name__]
     sampler = ALL[name]
     if sampler.lay == "distilled":
         return "times of the distillation"
-    if sampler.lay == "inverse":
-        return "leading, backwards"
+    if sampler.lay.startswith("inverse"):
+        return f"{sampler.spacing}, backwards"
     words = "rounded " * (sampler.whole and sampler.spacing == "linspace") + sampler.spacing
     return words + (", ends at the smallest sigma" if sampler.fixed.get("final_sigmas_type") == "repeated" else "")
 
@@ -51,13 +55,13 @@ def table() -> str:
     known = facts()["samplers"]
     lines = ["| name | also called | method | class in diffusers | calls | noise | grid | order, measured | equal | at steps "
              "| largest difference | speed ratio |", "|---|---|---|---|---|---|---|---|---|---|---|---|"]
-    for name, sampler in ALL.items():
+    for name, sampler in EVERY.items():
         fact = known[name]
-        order = f"{fact['order']:.1f}" if fact["order"] is not None else "–"
+        order, speed = (fact[key] if fact[key] is None else f"{fact[key]:{form}}" for key, form in (("order", ".1f"), ("speed", ".2f")))
         lines.append(f"| `{name}` | {', '.join(dict.fromkeys(sampler.also))} | {sampler.title} | {sampler.theirs} | {sampler.calls} | "
-                     f"{'fresh' if sampler.draws else 'none'} | {grid_words(name)} | {order} | {fact['equal']} of {fact['compared']} | "
-                     f"{', '.join(map(str, fact['steps']))} | "
-                     f"{fact['largest']:.0e} | {fact['speed']:.2f} |")
+                     f"{'fresh' if sampler.draws else 'none'} | {grid_words(name)} | {order or '–'} | "
+                     f"{fact['equal']} of {fact['compared']} | {', '.join(map(str, fact['steps']))} | {fact['largest']:.0e} | "
+                     f"{speed or '–'} |")
     return "\n".join(lines)
 
 
@@ -70,6 +74,7 @@ def options() -> str:
         fixed = [f"{key} = {value}" for key, value in sampler.fixed.items() if key not in ("ancestral", "correct")]
         lines.append(f"| `{name}`{' (' + ', '.join(fixed) + ')' if fixed else ''} | {', '.join(takes) or '–'} | "
                      f"{', '.join(sampler.refuses) or '–'} |")
+    lines += [f"| `{name}` | {', '.join(walk.takes) or '–'} | – |" for name, walk in WALKS.items()]
     return "\n".join(lines)
 
 
@@ -89,7 +94,7 @@ def reasons() -> str:
 def summary() -> str:
     """What was compared."""
     known = facts()
-    mine = len({sampler.theirs for sampler in ALL.values()}) + len(ELSEWHERE)
+    mine = len({sampler.theirs for sampler in EVERY.values()}) + len(ELSEWHERE)
     pictures = mine + sum(pictures for pictures, _ in NOT_HERE.values())
     return (f"diffusers {known['diffusers']}: {known['comparisons']} comparisons of {known['pairs']} pairs of a sampler and a config; "
             f"{known['states'].get('equal', 0)} equal, {known['states'].get('explained', 0)} explained, "
@@ -103,9 +108,9 @@ def summary() -> str:
 def order(name: str) -> float | None:
     """The order that shows: log2 of the ratio of two errors, 96 and 192 steps evenly spaced in log(sigma / alpha) from 5 to 0.3, on the
     ring of six bumps with its exact denoiser, against 6400 steps. None where noise is drawn or the grid is its own."""
-    sampler = ALL[name]
-    if sampler.draws or sampler.lay in ("distilled", "inverse"):
+    if name not in SAMPLERS or SAMPLERS[name].draws or SAMPLERS[name].lay == "distilled":
         return None
+    sampler = SAMPLERS[name]
     world, x = ring(), torch.randn(100, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     arguments = {key: value for key, value in sampler.fixed.items() if key not in ("final_sigmas_type", "variance_type")}
     if name in ("dpm2",):
@@ -120,30 +125,14 @@ def order(name: str) -> float | None:
     return math.log2(errors[0] / errors[1])
 
 
-def speed(name: str, steps: int = 50, rounds: int = 7) -> float:
-    """Processor time of ours over diffusers', per step on 1 x 4 x 64 x 64, with a network that costs nothing: the least of some rounds by
-    turns. Processor time, so that a busy machine does not count."""
-    config = {**CONFIGS["stable-diffusion-v1-4"], **({"beta_schedule": "squaredcos_cap_v2"} if name == "unclip" else {})}
-    noise, schedule, scheduler = torch.randn(1, 4, 64, 64), NoiseSchedule.from_config(config), their_scheduler(name, config)
-    takes = inspect.signature(scheduler.step).parameters
-    extra = {"generator": torch.Generator()} if "generator" in takes else {}
+def speed(name: str) -> float | None:
+    """Our processor time per step over diffusers', as `python -m bench samplers` finds it. None for a walk."""
+    from bench.sampling import beside
 
-    def theirs() -> None:
-        scheduler.set_timesteps(steps)
-        x = noise * scheduler.init_noise_sigma
-        for t in scheduler.timesteps:
-            x = scheduler.step(scheduler.scale_model_input(x, t) * 0.1, t, x, return_dict=False, **extra)[0]
-
-    def ours() -> None:
-        ALL[name].sample(lambda x, level: x * 0.1, noise, schedule, steps, torch.Generator())
-
-    times: dict = {ours: [], theirs: []}
-    for _ in range(rounds):
-        for work, seen in times.items():
-            start = time.process_time()
-            work()
-            seen.append(time.process_time() - start)
-    return min(times[ours]) / min(times[theirs])
+    if name in WALKS:
+        return None
+    ours, theirs = beside(name)
+    return ours / theirs
 
 
 def strips() -> Image.Image:
@@ -168,10 +157,11 @@ def measure(observed: Path) -> None:
     with observed.open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     found = {}
-    for name in ALL:
+    for name in EVERY:
         own = [row for row in rows if row["name"] == name]
         equal = [float(row["difference"]) for row in own if row["state"] == "equal"]
-        found[name] = {"equal": len(equal), "compared": len(own), "largest": max(equal), "speed": round(speed(name), 2),
+        found[name] = {"equal": len(equal), "compared": len(own), "largest": max(equal),
+                       "speed": None if (ratio := speed(name)) is None else round(ratio, 2),
                        "steps": sorted({int(row["steps"]) for row in own}),
                        "order": None if (value := order(name)) is None else round(value, 2)}
         print(name, found[name], flush=True)

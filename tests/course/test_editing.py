@@ -1,14 +1,23 @@
 """Editing: limits that hold to the bit, diffusers' pipelines, worlds with a truth, and the model that ships."""
 
+from unittest import mock
+
 import numpy as np
 import pytest
 import torch
-from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, StableDiffusionImg2ImgPipeline, StableDiffusionInpaintPipeline
+from diffusers import (
+    DDIMScheduler,
+    DPMSolverMultistepScheduler,
+    RePaintScheduler,
+    StableDiffusionImg2ImgPipeline,
+    StableDiffusionInpaintPipeline,
+)
 from PIL import Image
 
 from course.components import load_components
 from course.editing import (
     anagram,
+    back_and_forth,
     by_step,
     edit_image,
     encode,
@@ -147,6 +156,40 @@ def test_the_inside_is_drawn_given_the_outside(method):
 def test_second_thoughts_need_a_first():
     with pytest.raises(ValueError, match="at least once"):
         repaint(WORLD.denoise, normal(1, 2), torch.ones(1, 2), normal(1, 2), DDIM.grid(SD, 3), lambda: normal(1, 2), 0)
+
+
+def test_second_thoughts_are_diffusers():
+    """RePaintScheduler, on a schedule whose every time is visited: there its way up, which adds the betas of as many times as a step is
+    long, begins where it should."""
+    T, picture, mask = 12, normal(1, 4, 8, 8, seed=3), torch.zeros(1, 1, 8, 8, dtype=torch.float64)
+    mask[..., 2:6, 2:6] = 1
+    config = {"num_train_timesteps": T, "beta_start": 0.01, "beta_end": 0.3, "beta_schedule": "linear"}
+    scheduler = RePaintScheduler(**config, clip_sample=False, eta=0.7)
+    for jump, resamplings in ((1, 1), (1, 3), (4, 2)):
+        scheduler.set_timesteps(T, jump_length=jump, jump_n_sample=resamplings)
+        dice = [torch.Generator().manual_seed(0) for _ in range(2)]
+        with mock.patch("diffusers.schedulers.scheduling_repaint.randn_tensor", lambda shape, generator, **_: torch.randn(
+                shape, generator=generator, dtype=torch.float64)):
+            x, last = picture.flip(3), scheduler.timesteps[0] + 1
+            for t in scheduler.timesteps:
+                if t < last:
+                    x = scheduler.step(torch.sin(x + t), t, x, picture, 1 - mask, dice[0]).prev_sample
+                else:
+                    x = scheduler.undo_step(x, last, dice[0])
+                last = t
+        schedule = NoiseSchedule.from_config(config)
+        grid = [schedule.at(t) for t in reversed(range(T))] + [CLEAN]
+        found = repaint(lambda x, level: torch.sin(x + level.t), picture, mask, picture.flip(3), grid,
+                        lambda: torch.randn(picture.shape, generator=dice[1], dtype=torch.float64), resamplings, jump, eta=0.7)
+        assert (found - x).abs().max() < 1e-5, (jump, resamplings)
+
+
+def test_the_way_of_second_thoughts():
+    assert back_and_forth(3, 1) == [0, 1, 2, 3]
+    assert back_and_forth(3, 2) == [0, 1, 2, 1, 2, 3, 2, 3]
+    assert back_and_forth(4, 2, jump=2) == [0, 1, 2, 3, 4, 3, 2, 3, 4]
+    with pytest.raises(ValueError, match="a jump is of at least one step"):
+        back_and_forth(3, 2, jump=0)
 
 
 def test_masks():

@@ -15,8 +15,8 @@ import torch
 from course import grids, observe
 from course.observe import ALL, CONFIGS, compare, network, ours, theirs
 from course.prediction import as_eps
-from course.samplers import SAMPLERS, TAUGHT, dpmpp_2m
-from course.samplers.solvers import consistency, extrapolated, ipndm, log_weights, phi_shares, singlestep_orders
+from course.samplers import SAMPLERS, TAUGHT, WALKS, dpmpp_2m
+from course.samplers.solvers import extrapolated, log_weights, phi_shares, sa_solver, singlestep_orders
 from course.schedule import CLEAN, CURVE, Level, NoiseSchedule
 from course.toy import gaussian
 
@@ -52,7 +52,7 @@ def test_other_predictions(name, prediction_type):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", observe.EVERY)
 def test_the_whole_table(name):
     unknown = [outcome for outcome in observe.observe([name]) if outcome.state == "different"]
     assert not unknown, unknown[:5]
@@ -176,7 +176,7 @@ def test_every_sampler_finds_the_gaussian(name):
 
 # Options of the classes that name something, or say what is done with what is refused or with sizes of pictures.
 HARMLESS = {"num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas", "self", "kwargs", "time_shift_type",
-            "noise_sampler_seed", "rescale_betas_zero_snr", "prediction_type", "timestep_spacing", "steps_offset", "set_alpha_to_one",
+            "rescale_betas_zero_snr", "prediction_type", "timestep_spacing", "steps_offset", "set_alpha_to_one",
             "sigma_schedule"}
 # Options that a class lists and does not use: DEIS knows one algorithm, and TCD's step cuts nothing.
 UNUSED = {"deis": {"algorithm_type", "solver_type"},
@@ -353,6 +353,44 @@ def test_extrapolation_is_exact_for_straight_lines_and_half_right_for_parabolas(
         assert found(f, order) == pytest.approx((weight * f(l)).sum() / weight.sum() - missing, rel=1e-5)
 
 
+def test_sa_solver_without_noise_is_unipcs_kind_and_with_it_finds_the_same_crowd():
+    """tau = 0 and order 1 is DDIM; at any tau an exact denoiser leads to the truth."""
+    predict = network("epsilon", SCHEDULE.alphas_cumprod)
+    denoise = as_eps(lambda x, level: predict(x, level.t), "epsilon")
+    x, grid = observe.first_noise(), SAMPLERS["sa_solver"].grid(SCHEDULE, 20)
+    draw = lambda: torch.zeros_like(x)  # noqa: E731
+    plain = sa_solver(denoise, x, grid, draw, predictor_order=1, corrector_order=1, tau=lambda t: 0.0)
+    assert (plain - SAMPLERS["ddim"].run(denoise, x, grid, None)).abs().max() > 1e-3, "the corrector of order 1 asks at the far end"
+    world, noise = gaussian([0.5], 0.3), torch.randn(4000, 1, generator=torch.Generator().manual_seed(0))
+    for tau in (0.0, 0.5, 1.0):
+        dice = torch.Generator().manual_seed(1)
+        x = sa_solver(world.denoise, noise, SAMPLERS["sa_solver"].grid(SCHEDULE, 40), lambda dice=dice: torch.randn(4000, 1, generator=dice),
+                      tau=lambda t, tau=tau: tau)
+        assert x.mean().item() == pytest.approx(0.5, abs=0.02)
+        assert x.std().item() == pytest.approx(0.3, abs=0.02)
+    with pytest.raises(ValueError, match="'data_prediction' or 'noise_prediction'"):
+        sa_solver(denoise, noise, grid, draw, algorithm_type="deis")
+
+
+@pytest.mark.parametrize("algorithm_type", ["data_prediction", "noise_prediction"])
+@pytest.mark.parametrize("orders", [(1, 1), (1, 2), (3, 3), (3, 4)])
+def test_sa_solver_of_other_orders_is_diffusers(algorithm_type, orders):
+    config = {**SD, "predictor_order": orders[0], "corrector_order": orders[1], "algorithm_type": algorithm_type}
+    outcome = compare("sa_solver", "orders", 8, "epsilon", config)
+    assert outcome.state == "equal", outcome
+
+
+def test_up_and_down_again_by_dpm_solver():
+    """DPM-Solver++ backwards finds the noise from which it, forwards, paints nearly the same picture."""
+    world = gaussian([0.5, -0.2], 0.3)
+    x0 = torch.tensor([[0.6, -0.1]], dtype=torch.float64)
+    back = observe.ALL["dpmpp_2m_inverse"]
+    noise = back.run(world.denoise, x0, back.grid(SCHEDULE, 100), None)
+    again = SAMPLERS["dpmpp_2m"].run(world.denoise, noise, SAMPLERS["dpmpp_2m"].grid(SCHEDULE, 100), None)
+    assert (noise - x0).abs().max() > 0.3
+    assert (again - x0).abs().max() < 0.02
+
+
 @pytest.mark.parametrize(("steps", "order", "orders"), [
     (6, 3, [1, 2, 3, 1, 2, 1]), (7, 3, [1, 2, 3, 1, 2, 3, 1]), (8, 3, [1, 2, 3, 1, 2, 3, 1, 1]), (5, 2, [1, 2, 1, 2, 1]),
     (6, 2, [1, 2, 1, 2, 1, 1]), (1, 3, [1]), (3, 1, [1, 1, 1]),
@@ -376,7 +414,7 @@ def test_pure_noise_needs_a_denoiser_that_knows_x0():
 
 def test_every_class_of_diffusers_is_spoken_of_once():
     """A class that a newer diffusers adds shows here."""
-    ours_too = {sampler.theirs for sampler in ALL.values()}
+    ours_too = {sampler.theirs for sampler in observe.EVERY.values()}
     named = [*ours_too, *observe.ELSEWHERE, *observe.NOT_HERE]
     assert len(named) == len(set(named))
     assert set(observe.classes()) == set(named)
@@ -388,86 +426,144 @@ def test_the_facts_of_the_page_are_about_every_sampler():
 
     file = Path(__file__).parents[2] / "docs" / "assets" / "schedulers" / "facts.json"
     facts = json.loads(file.read_text(encoding="utf-8"))
-    assert set(facts["samplers"]) == set(ALL)
+    assert set(facts["samplers"]) == set(observe.EVERY)
     assert "different" not in facts["states"]
 
 
-# ------------------------------------------------------------------------------------------------ without a name in SAMPLERS
+# ------------------------------------------------------------------------------------------------ walks
 
 
-def run_theirs(scheduler, predict, steps, **options):
-    scheduler.set_timesteps(steps)
-    x, inputs = observe.first_noise() * getattr(scheduler, "init_noise_sigma", 1.0), []
+@pytest.mark.parametrize("name", WALKS)
+def test_walks_are_diffusers_classes(name):
+    for config in observe.configs_of(name):
+        for steps in (1, 3, 10):
+            outcome = compare(name, config, steps, observe.predictions(name, config)[0])
+            assert outcome.state == "equal" or (steps == 1 and name in ("edm_euler", "edm_dpmpp_2m", "karras_ve")), outcome
+            assert outcome.state in ("equal", "explained"), outcome
+
+
+@pytest.mark.parametrize("name", WALKS)
+def test_a_wrong_walk_is_seen(name, monkeypatch):
+    right = observe.our_walk(name, {}, 4)
+    predict = observe.walk_network(name)
+    monkeypatch.setattr(observe, "walk_network", lambda name: lambda x, t: predict(x, t) + 0.01)
+    assert observe.distance(right, observe.our_walk(name, {}, 4)) > 1e-4
+
+
+def test_two_steps_on_a_circle_stop_where_the_paper_says():
+    scheduler = diffusers.SCMScheduler()
+    scheduler.set_timesteps(2)
+    assert [level.t for level in WALKS["scm"].grid(2, times=[1.5708, 1.3, 0.0])] == pytest.approx(scheduler.timesteps.tolist())
+
+
+@pytest.mark.parametrize(("name", "options", "steps", "message"), [
+    ("flow_euler", {"shft": 3.0}, 4, "takes no option shft; it takes .*shift"),
+    ("flow_euler", {"shift": 0.0}, 4, "positive"),
+    ("flow_euler", {}, 0, "from 1 to 1000"),
+    ("edm_euler", {"sigma_min": 90.0}, 4, "the first the smaller"),
+    ("edm_euler", {"sigma_schedule": "linear"}, 4, "'karras' or 'exponential'"),
+    ("edm_euler", {"final_sigmas_type": "one"}, 4, "'zero' or 'sigma_min'"),
+    ("edm_dpmpp_2m", {"prediction_type": "sample"}, 4, "epsilon or v_prediction"),
+    ("consistency", {}, 41, "from 1 to 40"),
+    ("scm", {"times": [1.5, 1.5, 0.0]}, 2, "fall from one to the next"),
+    ("wuerstchen", {"scaler": 0.0}, 2, "positive"),
+    ("ipndm", {}, 2.5, "whole number"),
+])
+def test_walks_refuse_in_words(name, options, steps, message):
+    with pytest.raises(ValueError, match=message):
+        WALKS[name].sample(lambda x, level: x, torch.ones(1, 2), steps, **options)
+
+
+def test_walks_refuse_a_network_that_answers_another_shape():
+    with pytest.raises(ValueError, match="must be shaped like x"):
+        WALKS["flow_euler"].sample(lambda x, level: x[:, :1], torch.ones(1, 2), 3)
+    with pytest.raises(ValueError, match="floating-point"):
+        WALKS["flow_euler"].sample(lambda x, level: x, torch.ones(1, 2, dtype=torch.int64), 3)
+
+
+def test_a_walk_reaches_the_picture_that_the_network_knows():
+    """A network that is certain: every walk ends at its picture, in any number of steps."""
+    picture = torch.tensor([[0.3, -0.7]])
+
+    def answer(name):
+        def network(x, level):
+            if WALKS[name].predicts == "edm" or WALKS[name].predicts == "distilled":
+                least = 0.002 if WALKS[name].predicts == "distilled" else 0.0
+                spread, above = math.hypot(level.sigma, 0.5), level.sigma - least
+                return (picture - 0.25 / (above**2 + 0.25) * x * spread) / (above * 0.5 / spread)      # the inverse of c_skip x + c_out F
+            eps = (x - level.alpha * picture) / level.sigma
+            return {"epsilon": eps, "-epsilon": -eps, "flow_prediction": eps - picture,
+                    "v_prediction": level.alpha * eps - level.sigma * picture}[WALKS[name].predicts]
+        return network
+
+    for name in set(WALKS) - {"ipndm"}:                # from pure noise its first step knows no picture, and the next three remember it
+        x = WALKS[name].sample(answer(name), torch.randn(1, 2, generator=torch.Generator().manual_seed(0)), 4,
+                               torch.Generator().manual_seed(1))
+        assert torch.allclose(x, picture, atol=0.02 if name == "wuerstchen" else 1e-4), name      # its schedule does not end clean
+
+
+def test_the_path_of_torchsde():
+    """With a seed, the numbers are those of diffusers' DPMSolverSDEScheduler at that seed. At 4 steps the times are whole; where they are
+    fractions diffusers has them in float64 and we in float32, and a path moves by 0.01 for the last bit of a time."""
+    pytest.importorskip("torchsde")
+    predict = network("epsilon", SCHEDULE.alphas_cumprod)
+    scheduler = diffusers.DPMSolverSDEScheduler(**{key: value for key, value in SD.items() if key in (
+        "num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "steps_offset")}, noise_sampler_seed=5)
+    scheduler.set_timesteps(4)
+    x = observe.first_noise() * scheduler.init_noise_sigma
     for t in scheduler.timesteps:
-        model_input = scheduler.scale_model_input(x, t) if hasattr(scheduler, "scale_model_input") else x
-        inputs.append(model_input)
-        x = scheduler.step(predict(model_input, float(t)), t, x, **options).prev_sample
-    return inputs, x
+        x = scheduler.step(predict(scheduler.scale_model_input(x, t), t), t, x).prev_sample
+    found = SAMPLERS["dpmpp_sde"].sample(lambda x, level: predict(x, level.t), observe.first_noise(), SCHEDULE, 4, noise_sampler_seed=5)
+    assert (found - x).abs().max() < 1e-4
+    other = SAMPLERS["dpmpp_sde"].sample(lambda x, level: predict(x, level.t), observe.first_noise(), SCHEDULE, 4, noise_sampler_seed=6)
+    assert (other - x).abs().max() > 0.01
 
 
-def run_ours(run, grid, predict, kind, draw, **options):
-    inputs = []
+def test_a_seed_without_torchsde_says_what_to_install(monkeypatch):
+    import sys
 
-    def record(x, level):
-        inputs.append(x)
-        return predict(x, level.t)
-
-    return inputs, run(as_eps(record, kind), observe.first_noise() * 1.0, grid, draw, **options)
+    monkeypatch.setitem(sys.modules, "diffusers.schedulers.scheduling_dpmsolver_sde", None)
+    with pytest.raises(ValueError, match="pip install torchsde"):
+        SAMPLERS["dpmpp_sde"].sample(lambda x, level: x, torch.ones(1, 2), SCHEDULE, 3, noise_sampler_seed=1)
 
 
-def largest(a, b):
-    return max((p - q).abs().max().item() for p, q in zip([*a[0], a[1]], [*b[0], b[1]], strict=True))
+@pytest.mark.parametrize("name", ["euler", "heun"])
+def test_sigmas_of_ones_own(name):
+    """diffusers' own tables of sigmas, which Align Your Steps publishes beside its times."""
+    from diffusers.schedulers import AysSchedules
+
+    sigmas = AysSchedules["StableDiffusionXLSigmas"]
+    grid = SAMPLERS[name].grid(SCHEDULE, 10, sigmas=sigmas)
+    scheduler = diffusers.EulerDiscreteScheduler(**{key: SD[key] for key in ("beta_start", "beta_end", "beta_schedule")})
+    scheduler.set_timesteps(sigmas=sigmas)
+    assert [level.ratio for level in grid] == pytest.approx(scheduler.sigmas.tolist(), rel=1e-6)
+    assert [level.t for level in grid[:-1]] == pytest.approx(scheduler.timesteps.tolist(), abs=2e-3)
+    for wrong in ([3.0], [1.0, 1.0, 0.0], [1.0, 2.0], [1.0, -1.0], [float("nan"), 1.0]):
+        with pytest.raises(ValueError, match="sigmas must be at least two numbers that fall"):
+            SAMPLERS[name].grid(SCHEDULE, 2, sigmas=wrong)
+    with pytest.raises(ValueError, match="no sigmas of one's own"):
+        SAMPLERS["ddim"].grid(SCHEDULE, 2, sigmas=sigmas)
+    with pytest.raises(ValueError, match="one of timesteps and sigmas"):
+        SAMPLERS[name].grid(SCHEDULE, 2, sigmas=sigmas, timesteps=[3, 1])
 
 
-@pytest.mark.parametrize("steps", [1, 2, 5, 20])
-def test_ipndm(steps):
-    """The grid is sin^2 of evenly spaced times, and the network predicts v."""
-    predict = lambda x, t: torch.sin(3 * x + t)  # noqa: E731
-    sigmas = [math.sin((1 - i / steps) * math.pi / 2) ** 2 for i in range(steps)]
-    grid = [*(Level(math.atan2(s, math.sqrt(max(1 - s * s, 0.0))) / math.pi * 2, math.sqrt(max(1 - s * s, 0.0)), s) for s in sigmas), CLEAN]
-    them = run_theirs(diffusers.IPNDMScheduler(), predict, steps)
-    assert largest(run_ours(ipndm, grid, predict, "v_prediction", None), them) < 2e-5
+# ------------------------------------------------------------------------------------------------ the table that grows
 
 
-@pytest.mark.parametrize("steps", [1, 2, 4, 10])
-@pytest.mark.parametrize("shift", [1.0, 3.0])
-def test_consistency_on_a_flow_is_flow_match_lcm(steps, shift):
-    predict = network("flow_prediction", SCHEDULE.alphas_cumprod, flow=True)
-    scheduler = diffusers.FlowMatchLCMScheduler(shift=shift)
-    dice = [torch.Generator().manual_seed(0) for _ in range(2)]
-    them = run_theirs(scheduler, predict, steps, generator=dice[0])
-    sigmas = [float(s) for s in scheduler.sigmas]
-    grid = [Level(float(t), 1 - s, s) for t, s in zip(scheduler.timesteps, sigmas[:-1], strict=True)] + [CLEAN]
-    us = run_ours(consistency, grid, predict, "flow_prediction", lambda: torch.randn((2, 4, 8, 8), generator=dice[1]))
-    assert largest(us, them) < 5e-5
-
-
-@pytest.mark.parametrize("steps", [1, 2, 4])
-def test_consistency_models(steps):
-    """x_0 = c_skip x + c_out F of the network's answer F, on the scale of a level with alpha = 1 and sigma from 80 down."""
-    scheduler = diffusers.CMStochasticIterativeScheduler(clip_denoised=False)
-    dice = [torch.Generator().manual_seed(0) for _ in range(2)]
-    answer = lambda x, t: torch.sin(3 * x + t / 100)  # noqa: E731
-    them = run_theirs(scheduler, answer, steps, generator=dice[0])
-    least, spread = 0.002, 0.5
-    times, sigmas = [float(t) for t in scheduler.timesteps], [float(s) for s in scheduler.sigmas[:-1]]
-
-    def x0(x, t):
-        sigma = sigmas[times.index(t)]
-        c_skip = spread**2 / ((sigma - least) ** 2 + spread**2)
-        c_out = (sigma - least) * spread / math.sqrt(sigma**2 + spread**2)
-        return c_skip * x + c_out * answer(x / math.sqrt(sigma**2 + spread**2), t)
-
-    told = iter([*sigmas[1:], least])
-    levels = [Level(t, 1.0, s) for t, s in zip(times, sigmas, strict=True)]
-    # the noise that is added leads to sigma from sigma_min on, not from 0
-    grid = [*levels, CLEAN]
-
-    def draw():
-        return torch.randn((2, 4, 8, 8), generator=dice[1]) * math.sqrt(max(1 - (least / next(told)) ** 2, 0.0))
-
-    inputs = []
-    x = consistency(as_eps(lambda x, level: inputs.append(x) or x0(x, level.t), "sample"),
-                    observe.first_noise() * scheduler.init_noise_sigma, grid, draw)
-    scaled = [x / math.sqrt(s**2 + spread**2) for x, s in zip(inputs, sigmas, strict=True)]
-    assert largest((scaled, x), them) < 5e-5
+def test_a_stopped_table_goes_on(tmp_path, monkeypatch, capsys):
+    file, calls = tmp_path / "observed.csv", []
+    real = observe.compare
+    monkeypatch.setattr(observe, "compare", lambda *key: calls.append(key) or real(*key))
+    assert observe.report(["ddim"], ["stable-diffusion-v1-4"], [1, 3], file) == 0
+    assert len(calls) == 6
+    assert observe.report(["ddim", "flow_euler"], ["stable-diffusion-v1-4", "pipeline"], [1, 3], file) == 0
+    assert [key[0] for key in calls[6:]] == ["flow_euler"] * 2, "what is in the file is not compared again"
+    rows = observe.read_table(file, diffusers.__version__)
+    assert len(rows) == 8
+    assert observe.read_table(file, "0.0.1") == {}, "another version's rows do not count"
+    assert "8 comparisons of 2 pairs" in capsys.readouterr().out
+    file.write_text("a,b\n1,2\n")
+    with pytest.raises(ValueError, match="no table of course observe"):
+        observe.report(["ddim"], [], [1], file)
+    with pytest.raises(ValueError, match="no sampler 'ddimm'"):
+        observe.report(["ddimm"], [], [1])
