@@ -265,13 +265,14 @@ def _as_written(verdict: Verdict, origins: dict[str, str]) -> Verdict:
 
 
 def _declared_beside(chains: tuple[Chain, ...], c: int) -> bool:
-    r"""Is this a letter alone in a list that a \sim declares: a, b \sim N(0, I)?"""
+    r"""Is this a letter alone in a list that a \sim or an \argmin declares: a, b \sim N(0, I)?"""
     if not isinstance(chains[c].terms[0], Sym):
         return False
     following = chains[c + 1] if c + 1 < len(chains) else None
     if following is None:
         return False
-    return following.relations[:1] == ("~",) or (not following.relations and _declared_beside(chains, c + 1))
+    least = bool(following.relations) and isinstance(following.terms[1], Func) and following.terms[1].name in ("argmin", "argmax")
+    return following.relations[:1] == ("~",) or least or (not following.relations and _declared_beside(chains, c + 1))
 
 
 def _relation(table: Table, c: int, k: int, conditions: tuple[Chain, ...], explain: bool, sound: bool) -> Verdict:
@@ -388,6 +389,8 @@ def _line(table: Table, left: Node, sign: str, right: Node, explain: bool) -> Ve
         return Verdict("definition", reason=said)
     if letters := symbols.undeclared(left, right, table):
         return _undeclared(letters, "the setting gaussian")
+    if symbols.network_for_truth(left, right):
+        return Verdict("outside", reason="a network's guess stands for what it guesses: whether it learned it exactly is not said")
     if symbols.network_for_score(left, right):
         return Verdict("outside", reason="a network is put equal to a score: whether it learned it exactly is not said")
     return verdict

@@ -323,6 +323,7 @@ class Meaning:
         )  # a product of two x's, as people write it where they think of d = 1: read as the inner product
         self.dimension_one = sense.one if sense.one is not None else in_one_dimension(line)
         scalars = sorted({self._free_name(s) for s in symbols} - {None})
+        scalars += sorted({tree.latex(n) for n in tree.walk(line) if isinstance(n, Apply) and n.head == Sym("C")})
         nodes = set(map(type, tree.walk(line)))
         sigmas = {tree.latex(s) for s in symbols if s.name == "sigma" and "q" not in s.labels}
         if (
@@ -734,6 +735,12 @@ class Meaning:
             raise NotSaid(f"{tree.latex(s)} stands where a number is needed")
         return self.scalar(k[tree.latex(s)])
 
+    mixed = False  # True in a search for values: vectors are numbers, so that they may be added to numbers
+
+    def as_number(self, value) -> Scalar:
+        """A vector of one dimension as the number that it is."""
+        return self.inner(value, Vector({"1": self.k.one})) if isinstance(value, Vector) else value
+
     loose = False  # True while reading a line in law: the noise symbols stand for themselves
 
     @staticmethod
@@ -764,6 +771,8 @@ class Meaning:
     def _apply(self, node: Apply):
         if node.head == Sym("H") and isinstance(node.args[0], Normal):
             return self.entropy(self.law(node.args[0]))
+        if node.head == Sym("C"):
+            return self.scalar(self.k[tree.latex(node)])  # any function of what stands in its bracket
         if node.head == Sym("sigmoid") and isinstance(node.args[0], Func) and node.args[0].name == "log":
             odds = self.number(self.value(node.args[0].body))
             return self.scalar(self.k.divide(odds, self.k.one + odds))
@@ -782,6 +791,8 @@ class Meaning:
             return self.plus(*((self.k.one, t) for t in terms))
         if len(terms) == 1:
             return terms[0]
+        if self.mixed and all(isinstance(t, Scalar | Vector) for t in terms):
+            return self.plus(*((self.k.one, self.as_number(t)) for t in terms))
         kinds = sorted({type(t).__name__.lower() for t in terms})
         raise NotSaid(f"a {kinds[0]} is added to a {kinds[-1]}" if len(kinds) > 1 else f"a sum of {kinds[0]} values")
 
@@ -812,6 +823,8 @@ class Meaning:
         return self.combine((self.number(a), b))
 
     def _div(self, node: Div):
+        if isinstance(node.top, Grad) and node.top.body == node.bottom and isinstance(node.bottom, Density):
+            return self._grad(replace(node.top, body=Func("log", node.bottom)))  # \nabla p / p
         return self.quotient(self.value(node.top), self.value(node.bottom))
 
     def quotient(self, a, b):
@@ -826,6 +839,8 @@ class Meaning:
 
     def _pow(self, node: Pow):
         base = self.value(node.base)
+        if node.exponent == Sym("T") and isinstance(base, Scalar) and base.matrix:
+            return base  # the transpose of a multiple of I
         if isinstance(node.base, Sym) and node.base.name == "e":
             return Positive(self._scalar_of(self.value(node.exponent)))
         exponent = self.value(node.exponent)
@@ -858,6 +873,8 @@ class Meaning:
         return x**n if n >= 0 else self.k.divide(self.k.one, x**-n)
 
     def _scalar_of(self, value) -> Scalar:
+        if self.mixed:
+            value = self.as_number(value)
         if not isinstance(value, Scalar):
             raise NotSaid("a number is needed in the exponent")
         return value
@@ -960,6 +977,12 @@ class Meaning:
             if not node.args:
                 raise NotSaid(f"{node.letter} of what?")
             return self.density_law(node)
+        if isinstance(node, Add) and all(isinstance(t, Normal) and t.x is None for t in node.terms):
+            laws = [self.law(t) for t in node.terms]  # the sum of independent variables with these laws
+            variance = self.k.zero
+            for one in laws:
+                variance = variance + one.variance
+            return Gaussian(None, self.combine(*((self.k.one, one.mean) for one in laws)), variance)
         if isinstance(node, Normal):
             law = self._normal(replace(node, x=None))
             x = None if node.x is None else self.value(node.x)

@@ -32,7 +32,7 @@ from course.equations.meaning.closed_forms import (
     unindexed,
 )
 from course.equations.meaning.paths import DATA, NOISE, Path, Paths, X
-from course.equations.meaning.settings import Setting
+from course.equations.meaning.settings import Setting, model
 from course.equations.reading.reader import Reading
 from course.equations.reading.tree import (
     Add,
@@ -294,6 +294,8 @@ def names_of(chains: tuple[Chain, ...], known, skip=frozenset()) -> tuple[tuple[
     for c, k, left, sign, right in relations(chains):
         if c in skip or sign not in ("=", ":=", "=:"):
             continue
+        if several and isinstance(right, Neg) and k == len(chains[c].relations) - 1 and isinstance(right.body, Sym | Apply):
+            left, right = right.body, Neg(left)  # ... = -L says what L is
         for side, other in ((left, right), (right, left)) if several or sign != "=" else ((left, right),):
             if sign != "=" and side is not (left if sign == ":=" else right):
                 continue
@@ -372,6 +374,7 @@ def known_letter(name: Node, other: Node) -> bool:
 
 def gaussian_tables(reading: Reading, conditions: frozenset[int]) -> list[Table]:
     chains, origins = _noises_by_declaration(reading.chains)
+    chains = tuple(Chain(tuple(map(_noise_for_law, c.terms)), c.relations, c.where) for c in chains)
     names, givers = names_of(chains, known_letter, conditions)
     schedule, at_schedule = _schedule(chains)
     names, givers = (*names, *schedule), givers | at_schedule
@@ -393,7 +396,8 @@ def gaussian_tables(reading: Reading, conditions: frozenset[int]) -> list[Table]
         full = latex(replace(_symbol(text, twice), sub=(main_index(text),)))
         only_if = f"it holds if {twice} without an index means {full}; write the index"
     base = Table(chains, names, givers, (), sense, None, tuple(said), only_if, origins=origins)
-    return [*_noise_tables(base, text), *_forward_marginal(base, text), *_variational_diffusion(base, text)]
+    others = (*_forward_marginal(base, text), *_variational_diffusion(base, text), *_alpha_for_bar(base, text))
+    return [*_noise_tables(base, text), *others]
 
 
 def path_tables(reading: Reading, paths: Paths, conditions: frozenset[int]) -> list[Table]:
@@ -455,6 +459,21 @@ def _variational_diffusion(base: Table, text: Chain) -> list[Table]:
     return [replace(base, chains=tuple(map(other, base.chains)), only_if=only_if, unsure=True)]  # type: ignore[arg-type]
 
 
+def _alpha_for_bar(base: Table, text: Chain) -> list[Table]:
+    r"""alpha_t for \bar\alpha_t (Song et al. 2021, DDIM): a guess that is said, not accepted."""
+    symbols = [n for n in walk(text) if isinstance(n, Sym) and n.name in ("alpha", "beta")]
+    if not symbols or any(s.name == "beta" or s.marks or s.labels or not s.sub for s in symbols):
+        return []
+
+    def other(node: Node) -> Node:
+        if isinstance(node, Sym) and node.name == "alpha":
+            return replace(node, marks=("bar",))
+        return rebuild(node, other)
+
+    only_if = r"it holds if \alpha_t means \bar\alpha_t here, as in the DDIM paper; say so"
+    return [replace(base, chains=tuple(map(other, base.chains)), only_if=only_if, unsure=True)]  # type: ignore[arg-type]
+
+
 def _with_and_without_index(text: Chain) -> str:
     r"""A symbol of the schedule that the text writes with an index and without: \bar\alpha beside \bar\alpha_t."""
     symbols = [n for n in walk(text) if isinstance(n, Sym) and n.name in ("alpha", "beta", "SNR") and not n.labels]
@@ -484,6 +503,21 @@ def _schedule(chains: tuple[Chain, ...]) -> tuple[tuple[Definition, ...], frozen
             Definition(Sym("alpha", index, ("bar",)), bar),
         ), frozenset([(c, k)])
     return (), frozenset()
+
+
+def _noise_for_law(term: Node) -> Node:
+    r"""A sum in which a law N(0, v I) stands beside variables: noise of that variance, drawn for it."""
+    if not isinstance(term, Add) or all(isinstance(t, Normal) for t in term.terms):
+        return term
+
+    def drawn(t: Node) -> Node:
+        if not isinstance(t, Normal) or t.x is not None or t.mean != Num(Fraction(0)):
+            return t
+        factors = t.cov.factors if isinstance(t.cov, Mul) else (t.cov,)
+        rest = tuple(f for f in factors if f != Sym("I")) or (Num(Fraction(1)),)
+        return Mul((Func("sqrt", rest[0] if len(rest) == 1 else Mul(rest)), Sym("epsilon", labels=("new",))))
+
+    return Add(tuple(map(drawn, term.terms)))
 
 
 def _square(node: Node) -> Node:
@@ -545,12 +579,18 @@ def _noise_tables(base: Table, text: Chain) -> list[Table]:
 def chooses(left: Node, right: Node, table: Table) -> str:
     """What a refuted equation of the Gaussian setting chooses or names rather than claims, in words; "" if nothing."""
     for side, other in ((left, right), (right, left)):
+        if isinstance(side, Pow | Apply) and any(isinstance(n, Apply) and n.head.name == "sigma" for n in (side, *children(side))):
+            return f"another choice of {latex(side)}"
         alone = _alone(side)
         if alone is not None and isinstance(alone[0], Sym) and alone[0].name == "sigma" and any(d.name == alone[0] for d in table.names):
             return f"another choice of {latex(side)}"
         schedule = any(isinstance(n, Sym) and (n.name in ("alpha", "beta", "SNR", "sigma") or is_noise(n)) for n in walk(other))
         if side == Sym("v") and not schedule:
             return "v is another letter here than in the setting gaussian: taken as its definition"
+        if alone is not None and isinstance(alone[0], Sym) and alone[0].name == "sigma" and any(r"\tau" in i.var for i in alone[0].sub if isinstance(i, Index)):
+            return f"another choice of {latex(side)}, for the steps of a coarse grid"
+    if isinstance(left, Density) and not left.given and left.args == (Sym("x"),) and isinstance(right, Normal) and undeclared(left, right, table):
+        return f"taken as the law of {latex(left.args[0])}"
     undecided = table.sense.sigma is None
     if undecided and isinstance(left, Density) and left.letter == "p" and len(left.given) == 1 and isinstance(right, Normal):
         (given,) = left.given
@@ -583,7 +623,7 @@ def undeclared(left: Node, right: Node, table: Table) -> list[str]:
                 if "sigma" not in names and not any(isinstance(m, Sym) and m.name == "beta" for m in nodes):
                     out.add(latex(n))
             elif n.name == "sigma":
-                if not n.sub and not n.labels:
+                if (not n.sub and not n.labels) or "tilde" in n.marks:
                     out.add(latex(n))
             elif n.name == "x":
                 if n.marks and not known_letter(n, n):
@@ -626,7 +666,19 @@ def network_for_score(left: Node, right: Node) -> bool:
         scores = any(isinstance(n, Grad) and any(isinstance(m, Density) for m in walk(n)) for n in nodes)
         return networks, scores
 
-    return sorted((kind(left), kind(right))) == [(False, True), (True, False)]
+    (one, a), (two, b) = kind(left), kind(right)
+    return (b and not a and one) or (a and not b and two)
+
+
+def network_for_truth(left: Node, right: Node) -> bool:
+    r"""Does one side hold a law of q and the other a normal law with a network's guess in it?"""
+
+    def kind(side: Node) -> tuple[bool, bool]:
+        nodes = list(walk(side))
+        mine = isinstance(side, Density) and side.letter == "q" and len(side.given) == 2
+        return mine, isinstance(side, Normal) and any(isinstance(n, Sym) and learned(n) is not None for n in nodes)
+
+    return {kind(left), kind(right)} == {(True, False), (False, True)}
 
 
 # ---------------------------------------------------------------------------------------------------- probability settings
@@ -638,6 +690,9 @@ def tables(reading: Reading, setting: Setting, conditions: frozenset[int], known
         written = tuple(_as_chain(c) for c in reading.written)
         read = tuple(_as_chain(c) for c in reading.chains)
         reading = replace(reading, chains=read, written=written)  # type: ignore[arg-type]
+    if index := _one_index(reading, setting):
+        reading = replace(reading, chains=_plainly(reading.chains), written=_plainly(reading.written))
+        said = (*said, f"${index}$ is $x$")
     several = several_laws(reading.written)
     base = with_laws(reading.written, setting, several) if several else Table(reading.chains, setting=setting)
     names, givers = names_of(base.chains, known, conditions)
@@ -655,7 +710,41 @@ def tables(reading: Reading, setting: Setting, conditions: frozenset[int], known
         base = replace(base, only_if=f"it holds if the parameters of {letter} in it belong to one law; say so by writing one of them")
     elif not several and (letter := label_left_out(reading.written)):
         base = replace(base, only_if=f"it holds if {letter} with a parameter and without is one law; write it in one way")
-    return [base, *_over_everything(base, reading), *_any_joint_law(base, setting)]
+    return [base, *_over_everything(base, reading), *_any_joint_law(base, setting), *_without_condition(base, setting)]
+
+
+def _without_condition(base: Table, setting: Setting) -> list[Table]:
+    """A text in which q never has a condition, q(z): any law of the hidden variables, for the x at hand. What holds for every q(z|x)
+    holds for it; what fails is not refuted by it."""
+    laws = [n for c in base.chains for n in walk(c) if isinstance(n, Density) and n.letter == "q" and n.args]
+    observed = model(setting, 2 if setting.indexed else 1).observed["q"] if laws and not setting.indexed else ()
+    if not observed or any(n.given or {s.name for s in n.args} & {s[0] for s in observed} for n in laws):
+        return []
+    given = tuple(Sym(name) for name, _ in observed)
+
+    def at_hand(node: Node) -> Node:
+        if isinstance(node, Density) and node.letter == "q" and node.args:
+            return replace(node, given=given)
+        return rebuild(node, at_hand)
+
+    names = tuple(replace(d, meaning=at_hand(d.meaning)) for d in base.names)
+    said = (*base.said, f"$q({', '.join(latex(s) for s in laws[0].args)})$ is any law of the hidden variables, for this {latex(given[0])}")
+    return [replace(base, chains=tuple(map(at_hand, base.chains)), names=names, said=said, unsure=True)]  # type: ignore[arg-type]
+
+
+def _one_index(reading: Reading, setting: Setting) -> str:
+    """Where a setting has x without an index and the text writes x_0 throughout: how it writes x."""
+    found = {n for c in reading.chains for n in walk(c) if isinstance(n, Sym) and n.name == "x"}
+    plain = not setting.indexed and "x" not in {k for k in setting.aliases}
+    (only, *more) = found or {Sym("x")}
+    return latex(only) if plain and not more and only.sub == (START,) and not only.marks and not only.labels else ""
+
+
+def _plainly(chains: tuple[Chain, ...]) -> tuple[Chain, ...]:
+    def go(node: Node) -> Node:
+        return Sym("x") if isinstance(node, Sym) and node.name == "x" else rebuild(node, go)
+
+    return tuple(map(go, chains))  # type: ignore[arg-type]
 
 
 def _whole_chain(reading: Reading, setting: Setting) -> tuple[str, ...]:

@@ -188,7 +188,7 @@ FONTS = {
 }
 ACCENTS = {r"\bar": "bar", r"\overline": "bar", r"\tilde": "tilde", r"\widetilde": "tilde", r"\hat": "hat", r"\widehat": "hat"}
 ACCENTS |= {r"\Bar": "bar", r"\Tilde": "tilde", r"\Hat": "hat", r"\check": "hat", r"\breve": "hat", r"\dot": "dot"}
-SPELT = {r"\intop": r"\int", r"\rvert": "|", r"\lvert": "|", r"\Expect": r"\E", r"\Exp": r"\E", r"\bbE": r"\E"}
+SPELT = {r"\intop": r"\int", r"\rvert": "|", r"\lvert": "|", r"\Expect": r"\E", r"\Exp": r"\E", r"\bbE": r"\E", r"\giv": "|", r"\given": "|"}
 BOXES = {r"\underbrace", r"\overbrace", r"\boxed", r"\mathrel", r"\mathbin", r"\underline", r"\fbox", r"\mathstrut"}
 RELATIONS = {
     "=": "=",
@@ -296,7 +296,7 @@ def raw_tokens(text: str) -> list[Raw]:
             i = mark.end() if mark else 0
         while i < len(line):
             c = line[i]
-            if c.isspace() or c == "\u00a0":
+            if c.isspace() or c in "\u00a0\u200b\u200c\u200d\u2060\ufeff":
                 i, spaced = i + 1, True
                 continue
             if c == "%":
@@ -390,6 +390,7 @@ class Emitter:
         self.match = match_braces(self.raw)
         self.out: list[Word] = []
         self.notes: list[str] = []
+        self.aside: list[Word] = []  # clauses after where in the middle of a statement: they come after it
         self.dropped: set[int] = set()  # braces that only group: TeX prints nothing for them
         self.integrals = 0
         self.environments: list[tuple[str, Raw]] = []
@@ -960,6 +961,10 @@ class Emitter:
                 return i + 1
             if self.text_of(i, min(i + 3, end)) == "...":
                 return self.dots(i, i + 3, end)
+            if self.out and self.out[-1].type in ("RPAR", "GCLOSE") and self.plain(i + 1, i + 2) in (r"\prod", r"\frac", r"\sum", r"\dfrac"):
+                self.notes.append("the full stop between two factors is read as a sign of multiplication")
+                self.add("TIMES", r"\cdot", i)
+                return i + 1
             raise fail(tok, "a full stop inside the formula", ("an expression",), ".")
         if t in ZEROS or (t in FONTS and self.peek_word(i, end) == "0"):
             self.add("NUM", Num(Fraction(0)), i)
@@ -973,7 +978,7 @@ class Emitter:
             if re.match(r"\s*(\(\d+\))?\s*(\\end|$)", rest):
                 return i + 1
             return self.dots(i, i + 1, end)
-        if t == r"\vdots":
+        if t == r"\vdots" or (t == "!" and not self.plain(i + 1, self.row_end(i, end))):
             return i + 1
         return None
 
@@ -1015,6 +1020,13 @@ class Emitter:
         """Whether a relation stands between i and the end of its row."""
         return any(x.text in RELATIONS or x.text in (r"\sim", ":") for x in self.raw[i : self.row_end(i, end)])
 
+    def goes_on(self, i: int) -> bool:
+        """Whether the row after the one that ends at i begins with a relation, and so goes on with the statement before."""
+        i += 1
+        while i < len(self.raw) and (self.raw[i].text in SKIP or self.raw[i].text in ("&", "~", r"\\")):
+            i += 1
+        return i < len(self.raw) and (self.raw[i].text in RELATIONS or self.raw[i].text == r"\sim")
+
     def claimed(self) -> bool:
         """Whether the statement being read has a relation already, and is complete up to here."""
         depth = 0
@@ -1045,11 +1057,17 @@ class Emitter:
         while j < end and (self.raw[j].text in SKIP or self.raw[j].text in ("&", "~", r"\\")):
             j += 1
         last = self.out[-1].type if self.out else "ROW"
+        if last == "REL" and j > after and self.raw[j - 1 : j] and j < end and self.raw[j].text in RELATIONS:
+            self.notes.append("the steps that dots stand for are not written: the sides of the dots are compared")
+            return j + 1
         if last in ("REL", "ROW") and j < end and self.raw[j].text in RELATIONS:
             if last == "REL":
                 self.notes.append("the steps that dots stand for are not written: the sides of the dots are compared")
                 return j + 1
             return j
+        if last == "COMMA" and j < end and self.raw[j].text == r"\sim":
+            self.out.pop()  # epsilon_1, epsilon_2, ... ~ N(0, I)
+            return after
         if last in ("REL", "ROW", "COMMA"):
             raise fail(self.raw[i], "dots are not a formula", (r"\prod or \sum with limits",), self.raw[i].text)
         self.add("DOTS", "dots", i)
@@ -1128,7 +1146,17 @@ class Emitter:
 
     def law(self, a: int, b: int, at: int) -> None:
         self.add("LSUB", "_", at, "_")
-        self.emit(a, b)
+        start = a
+        for i in range(a, b):
+            if self.raw[i].text == r"\sim":
+                j, k = self.skip(start, i), self.skip(i + 1, b)
+                if self.raw[j].text == "(" and self.raw[i - 1].text == ")":  # (x_0, x_T) ~ q(x_0, x_T)
+                    self.emit(j + 1, i - 1)
+                    start = i
+                if k < b and self.raw[k].text == "[" and "]" in [x.text for x in self.raw[k:b]]:  # t ~ [1, T]
+                    self.emit(start, i)
+                    start = next(n for n in range(k, b) if self.raw[n].text == "]") + 1
+        self.emit(start, b)
         self.out.append(
             Word("RSUB", "_", self.raw[min(b, len(self.raw) - 1)].line, self.raw[min(b, len(self.raw) - 1)].column, "}")
         )
@@ -1260,7 +1288,7 @@ class Emitter:
             if self.raw[i].text == ",":
                 i += 1
                 continue
-            if self.raw[i].text == r"\in":
+            if self.raw[i].text in (r"\in", r"\sim"):
                 return tuple(out)
             found = self.symbol(i, b)
             if found is None or found[1] is not None:
@@ -1325,10 +1353,19 @@ class Emitter:
             j += 1
         if REMARK.match(content):
             if self.claims(after, j):
+                began = len(self.out)
                 self.add("ROW", content, i)  # a clause after where, with or since is a claim like any other
+                if self.goes_on(j):
+                    self.emit(after, j)
+                    self.aside += self.out[began:]
+                    del self.out[began:]
+                    return j
                 return after
             rest = self.text_of(i, j)
             self.notes.append(f'the remark "{rest[:80]}" is not judged')
+            return j
+        if content.startswith(";") and not starts and not self.claims(after, j):
+            self.notes.append(f'the remark "{self.text_of(i, j)[:80]}" is not judged')
             return j
         if re.fullmatch(r"\W*(if|for|when|and|for all|with)\W*", content):
             self.add("ROW", content, i)
@@ -1398,7 +1435,7 @@ def words(text: str) -> tuple[list[Word], list[str]]:
     if emitter.environments:
         name, tok = emitter.environments[-1]
         raise fail(tok, f"\\begin{{{name}}} is never closed", (f"\\end{{{name}}}",), "the end of the input")
-    out = double_bars(emitter.out)
+    out = double_bars(emitter.out + emitter.aside)
     out, notes = stray_law_arguments(out)
     out = brackets(out)
     out, more = ends(rows(out), any(note.startswith("the label") for note in emitter.notes))
@@ -1630,6 +1667,8 @@ def _named_function(sym: Sym, of: Sym) -> bool:
     r"""lambda(sigma), u_t(x), D(x), c_{skip}(sigma): letters that no text multiplies with such a bracket."""
     if sym.name == "c":
         return any(len(x) > 1 for x in sym.labels)
+    if of == Sym("eta"):
+        return sym.name == "sigma"
     return (sym.name in ("lambda", "w") and of == Sym("sigma")) or (sym.name in ("u", "D") and of.name == "x")
 
 
@@ -1644,6 +1683,8 @@ def rows(items: list[Word]) -> list[Word]:
             depth -= 1
         if depth == 0 and word.type in ("COMMA", "SEMI"):
             word = replace(word, type="ROW")
+        if word.type == "REL" and n and items[n - 1].type == "ROW" and out and out[-1].type == "REL" and out[-1].value == word.value:
+            continue  # a = at the end of a row, and again at the beginning of the next
         if word.type == "ROW":
             following = next((w for w in items[n + 1 :] if w.type not in ("ROW", "COMMA", "SEMI")), None)
             if (

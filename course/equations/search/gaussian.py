@@ -132,7 +132,7 @@ def decide(left: Node, relation: str, right: Node, sense: Sense = PLAIN) -> Outc
                 continue
         raise Beyond("more than 24 different roots or logarithms")
     except NotSaid as problem:
-        return Outcome("undecided", str(problem))
+        return _refute_numbers(line) or Outcome("undecided", str(problem))
     except (Beyond, RecursionError) as problem:
         return Outcome("undecided", f"beyond the exact arithmetic: {problem}")
     except Undefined as problem:
@@ -252,7 +252,9 @@ def _ddim_densities(line: tree.Chain) -> tree.Chain:
 
 def _decide_as_written(line: tree.Chain, algebra) -> Outcome:
     relation = line.relations[0]
-    constants = CONSTANTS & {tree.latex(n) for n in tree.walk(line) if isinstance(n, Sym)}
+    nodes = list(tree.walk(line))
+    functions = {tree.latex(n.head) for n in nodes if isinstance(n, Apply)}  # C(x_t, x_0) is no free constant
+    constants = CONSTANTS & {tree.latex(n) for n in nodes if isinstance(n, Sym)} - functions
     if relation == "=" and not constants and plausible(line) is False and (found := _refute(line, "=")):
         return found
     m = meaning(line, algebra)
@@ -489,7 +491,9 @@ def _ground(node: Node, values: dict[str, int]) -> Node:
 def _laws(m: Meaning, line: tree.Chain) -> tuple[Gaussian, Gaussian]:
     """x ~ law: the law that the setting gives x, given the x's that the mean mentions, and the law of the line."""
     left, right = line.terms
-    law = m.law(right)
+    law = _law_of(m, right)
+    if isinstance(left, Add | Mul | Normal):
+        return _law_of(m, left), law
     if isinstance(left, Density):
         try:
             return m.density_law(replace(left, letter=left.letter or "q")), law
@@ -511,6 +515,21 @@ def _laws(m: Meaning, line: tree.Chain) -> tuple[Gaussian, Gaussian]:
     return m.density_law(known), law
 
 
+def _law_of(m: Meaning, node: Node) -> Gaussian:
+    """The law that stands on a side of ~: a density, a normal law, a sum of such, or that of a sum of independent noises."""
+    if isinstance(node, Density | Normal) or (isinstance(node, Add) and any(isinstance(t, Normal) for t in node.terms)):
+        return m.law(node)
+    m.loose = True
+    drawn = m.value(node)
+    m.loose = False
+    if not isinstance(drawn, Vector) or not drawn.parts or drawn.parts.keys() - set(m.noises):
+        return m.law(node)
+    variance = m.k.zero
+    for c in drawn.parts.values():
+        variance = variance + c * c
+    return Gaussian(None, Vector({}), variance)
+
+
 def _distributed(m: Meaning, line: tree.Chain) -> Outcome:
     if not _difference(m, *_laws(m, line)):
         return Outcome("identity", "the mean and the variance are the ones of the setting")
@@ -519,7 +538,8 @@ def _distributed(m: Meaning, line: tree.Chain) -> Outcome:
 
 def _proportional(m: Meaning, line: tree.Chain, gap: dict) -> Outcome:
     first = next((n for n in tree.walk(line) if isinstance(n, Density | Normal) and (isinstance(n, Normal) or n.args)), None)
-    of = (first.x if isinstance(first, Normal) else first.args[0]) if first else None
+    bare = next((n for n in tree.walk(line) if n == Sym("x")), None)
+    of = (first.x if isinstance(first, Normal) else first.args[0]) if first else bare
     of = m.value(of) if of else None
     if not isinstance(of, Vector) or len(of.parts) != 1:
         raise NotSaid("proportional as a function of what?")
@@ -672,8 +692,10 @@ def _same_law(m: Meaning, a: Vector, b: Vector) -> str:
             return ""
         clean = m.clean_of(now, eps)
         known = m.eta or name_of("sigma", now) in k
-        choices = (m.sigma(now) ** 2 if known else m.beta_tilde(now), k.one - m.alpha(now), m.beta_tilde(now))
-        equals = [v for v in choices if now == shifted(i, 1) and k.zero_test(variance - v)]
+        equals = []
+        if now == shifted(i, 1):
+            choices = (m.sigma(now) ** 2 if known else m.beta_tilde(now), k.one - m.alpha(now), m.beta_tilde(now))
+            equals = [v for v in choices if k.zero_test(variance - v)]
         law = Gaussian(name, target, variance)
         if equals and not _difference(m, law, Gaussian(name, m.mu_theta(now), equals[0])):
             return "the sampling step of DDPM: mean mu_theta and variance sigma_t^2, as the setting declares p(x_{t-1} | x_t)"
@@ -682,6 +704,8 @@ def _same_law(m: Meaning, a: Vector, b: Vector) -> str:
     else:
         return ""
     if not _difference(m, target, m.ddim_mean(i, variance, clean, eps)):
+        if rank(now) < rank(i):
+            return "the step of DDIM with its two levels exchanged (Song et al. 2021)"
         return "the step of DDIM with this variance (Song et al. 2021, equation 12)"
     return ""
 
@@ -856,6 +880,33 @@ def _refute(line: tree.Chain, relation: str, build=_sides) -> Outcome | None:
                 reason = "the " + ("mean" if values.m.k.zero_test(a.variance - b.variance) else "variance") + " is another one"
             return Outcome("refuted", reason, where=shown, left=show(x), right=show(y), evidence=(proof,))
     return None
+
+
+def _refute_numbers(line: tree.Chain) -> Outcome | None:
+    """Values at which a line fails that adds or compares numbers and vectors: where d = 1 all of them are numbers."""
+    from course.equations.meaning.algebra import Beyond, Full, Undefined
+
+    if line.relations[0] != "=" or any(isinstance(n, Sym) and n.name in ("I", "d") for n in tree.walk(line)):
+        return None
+
+    def numbers(m: Meaning, line: tree.Chain):
+        if "d" in m.k and not m.k.zero_test(m.k["d"] - m.k.one):
+            raise Undefined("d = 1 is meant")
+        if m.noises and not m.determined:
+            raise NotSaid("a noise that nothing else in the line determines")
+        m.mixed = True
+        sides = [m.value(n) for n in line.terms]
+        if not all(isinstance(s, Scalar | Vector | Positive) for s in sides):
+            raise NotSaid("a law is compared with a number")
+        if any(isinstance(s, Positive) for s in sides):
+            return tuple(Positive(s.log if isinstance(s, Positive) else m.log_of(m.as_number(s))) for s in sides)
+        return tuple(m.as_number(s) for s in sides)
+
+    try:
+        found = _refute(line, "=", numbers)
+    except (NotSaid, Beyond, Full, Concrete):
+        return None
+    return found and replace(found, reason=f"read for d = 1, where vectors are numbers: {found.reason}")
 
 
 def _refute_ratio(line: tree.Chain, name: str) -> Outcome | None:
