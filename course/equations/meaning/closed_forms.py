@@ -669,7 +669,8 @@ class Meaning:
                     return self.scalar(k["d"])
                 case "pi":
                     return self.scalar(k["pi"])
-        vectors = [self.value(a) for a in args if not index_of(a) and not self._condition(a)]
+        eta = Sym("eta") if s.name == "sigma" else None
+        vectors = [self.value(a) for a in args if a != eta and not index_of(a) and not self._condition(a)]
         extra = tuple(tree.latex(a) for a in args if self._condition(a))
         if any(not isinstance(v, Vector) for v in vectors):
             raise NotSaid(f"{tree.latex(s)} is a function of x's here")

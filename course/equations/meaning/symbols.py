@@ -587,10 +587,11 @@ def chooses(left: Node, right: Node, table: Table) -> str:
         schedule = any(isinstance(n, Sym) and (n.name in ("alpha", "beta", "SNR", "sigma") or is_noise(n)) for n in walk(other))
         if side == Sym("v") and not schedule:
             return "v is another letter here than in the setting gaussian: taken as its definition"
-        if alone is not None and isinstance(alone[0], Sym) and alone[0].name == "sigma" and any(r"\tau" in i.var for i in alone[0].sub if isinstance(i, Index)):
+        if alone is not None and isinstance(alone[0], Sym) and alone[0].name == "sigma" and r"\tau" in latex(alone[0]):
             return f"another choice of {latex(side)}, for the steps of a coarse grid"
-    if isinstance(left, Density) and not left.given and left.args == (Sym("x"),) and isinstance(right, Normal) and undeclared(left, right, table):
-        return f"taken as the law of {latex(left.args[0])}"
+    of_x = isinstance(left, Density) and not left.given and left.args == (Sym("x"),)
+    if of_x and isinstance(right, Normal) and undeclared(left, right, table):
+        return "taken as the law of x"
     undecided = table.sense.sigma is None
     if undecided and isinstance(left, Density) and left.letter == "p" and len(left.given) == 1 and isinstance(right, Normal):
         (given,) = left.given
@@ -609,8 +610,10 @@ def undeclared(left: Node, right: Node, table: Table) -> list[str]:
     names = {n.name for n in nodes if isinstance(n, Sym)}
     anchored = any(isinstance(n, Sym) and n.name in ("x", "alpha", "beta") and n.sub for n in nodes)
 
+    only_tilde = not any(isinstance(n, Sym) and n.name == "sigma" and n.sub and not n.marks for n in nodes)
+
     def free(side: Node) -> set[str]:
-        out = set()
+        out = {latex(n) for n in walk(side) if isinstance(n, Apply) and n.head == Sym("C")}
         means = {m for n in walk(side) if isinstance(n, Apply) and n.head == Sym("H") for law in n.args if isinstance(law, Normal)
                  for m in walk(law.mean)}  # an entropy does not depend on the mean
         for n in walk(side):
@@ -623,7 +626,7 @@ def undeclared(left: Node, right: Node, table: Table) -> list[str]:
                 if "sigma" not in names and not any(isinstance(m, Sym) and m.name == "beta" for m in nodes):
                     out.add(latex(n))
             elif n.name == "sigma":
-                if (not n.sub and not n.labels) or "tilde" in n.marks:
+                if (not n.sub and not n.labels) or ("tilde" in n.marks and only_tilde):
                     out.add(latex(n))
             elif n.name == "x":
                 if n.marks and not known_letter(n, n):

@@ -188,7 +188,8 @@ FONTS = {
 }
 ACCENTS = {r"\bar": "bar", r"\overline": "bar", r"\tilde": "tilde", r"\widetilde": "tilde", r"\hat": "hat", r"\widehat": "hat"}
 ACCENTS |= {r"\Bar": "bar", r"\Tilde": "tilde", r"\Hat": "hat", r"\check": "hat", r"\breve": "hat", r"\dot": "dot"}
-SPELT = {r"\intop": r"\int", r"\rvert": "|", r"\lvert": "|", r"\Expect": r"\E", r"\Exp": r"\E", r"\bbE": r"\E", r"\giv": "|", r"\given": "|"}
+SPELT = {r"\intop": r"\int", r"\rvert": "|", r"\lvert": "|", r"\Expect": r"\E", r"\Exp": r"\E", r"\bbE": r"\E", r"\given": "|"}
+SPELT[r"\giv"] = "|"
 BOXES = {r"\underbrace", r"\overbrace", r"\boxed", r"\mathrel", r"\mathbin", r"\underline", r"\fbox", r"\mathstrut"}
 RELATIONS = {
     "=": "=",
@@ -961,7 +962,8 @@ class Emitter:
                 return i + 1
             if self.text_of(i, min(i + 3, end)) == "...":
                 return self.dots(i, i + 3, end)
-            if self.out and self.out[-1].type in ("RPAR", "GCLOSE") and self.plain(i + 1, i + 2) in (r"\prod", r"\frac", r"\sum", r"\dfrac"):
+            factor = self.plain(i + 1, i + 2) in (r"\prod", r"\frac", r"\sum", r"\dfrac")
+            if factor and self.out and self.out[-1].type in ("RPAR", "GCLOSE"):
                 self.notes.append("the full stop between two factors is read as a sign of multiplication")
                 self.add("TIMES", r"\cdot", i)
                 return i + 1

@@ -173,9 +173,18 @@ def test_undefined_conditionals_are_named():
     v = judge(r"q(z_{t-1}|z_t) = q(z_{t-1}|z_t,x)", "hvae")
     assert v.kind == "refuted"
     assert "not defined without x" in v.reason
-    v = judge(r"\log p(x) \geq \mathbb{E}_{q(z)}\left[\log \frac{p(x,z)}{q(z)}\right]")
-    assert v.kind == "undecided"
+    v = judge(r"\log p(x) \geq \mathbb{E}_{q(z|x)}\left[\log \frac{p(x,z)}{q(z)}\right]")
+    assert v.kind == "refuted"
     assert "q(z) is not defined without x" in v.reason
+
+
+def test_a_q_that_never_has_a_condition_is_any_law_of_the_hidden_variables():
+    v = judge(r"\log p(x) \geq \mathbb{E}_{q(z)}\left[\log \frac{p(x,z)}{q(z)}\right]")
+    assert v.kind == "bound"
+    assert "any law of the hidden variables" in v.read_with[-1]
+    assert not judge(r"\log p(x) = \mathbb{E}_{q(z)}\left[\log \frac{p(x,z)}{q(z)}\right]").accepted
+    assert not judge(r"q(z) = q(z|x)").accepted
+    assert not judge(r"q(z) = p(z)").accepted
 
 
 def test_variables_outside_the_chain_are_named():
