@@ -132,7 +132,8 @@ def decide(left: Node, relation: str, right: Node, sense: Sense = PLAIN) -> Outc
                 continue
         raise Beyond("more than 24 different roots or logarithms")
     except NotSaid as problem:
-        return _refute_numbers(line) or Outcome("undecided", str(problem))
+        found = None if sense.path is not None else _refute_numbers(Line((left, right), (relation,), sense=sense))
+        return found or Outcome("undecided", str(problem))
     except (Beyond, RecursionError) as problem:
         return Outcome("undecided", f"beyond the exact arithmetic: {problem}")
     except Undefined as problem:
