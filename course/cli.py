@@ -123,7 +123,7 @@ def doctor() -> None:
 
 @app.command()
 def check(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[TASK|CHAPTER]...", help="ch03.add_noise, ch03 or nothing for all")] = None,
+    names: Annotated[list[str] | None, typer.Argument(metavar="[TASK|CHAPTER|TRACK]...", help="ch03.add_noise, ch03, builder or nothing for all")] = None,
     seed: Annotated[int, typer.Option(help="Draw other random inputs.")] = 0,
 ) -> None:
     """How far your exercises are: points, and what is wrong with what fails."""
@@ -521,8 +521,10 @@ def prove(
 ) -> None:
     """Is it true? Exit status: 0 identity, bound or definition, 1 refuted, 2 undecided, outside (or a bad call), 3 unreadable."""
     from course.equations.command import run
+    from course.grading.manifest import CHECKS
+    from course.grading.written import asked_in
 
-    raise typer.Exit(run(statement, setting, json_, evidence, tree))
+    raise typer.Exit(run(statement, setting, json_, evidence, tree, lambda latex, where: asked_in(latex, where, CHECKS / "answers")))
 
 
 @app.command("check-docs")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from course.equations import evidence
@@ -46,10 +48,12 @@ def chosen(setting: str) -> str | Setting | Paths:
     raise BadSetting(f"there is no setting {setting!r}; known are {', '.join([*settings, 'gaussian'])}, or a TOML file")
 
 
-def run(argument: str, setting: str, as_json: bool, proof: Path | None = None, tree: bool = False) -> int:
+def run(argument: str, setting: str, as_json: bool, proof: Path | None = None, tree: bool = False,
+        asked: Callable[[str, str], str | None] = lambda latex, setting: None) -> int:
     """Judge and print; the exit status: 0 identity, bound or definition, 1 refuted, 2 undecided or outside, 3 unreadable.
 
-    proof: where to write the evidence, for `python kernel.py FILE` to re-check with nothing installed."""
+    proof: where to write the evidence, for `python kernel.py FILE` to re-check with nothing installed.
+    asked: the exercise that a line in a setting answers, or None; of a repair that does, only the kind is said."""
     try:
         meant = chosen(setting)
     except BadSetting as error:
@@ -69,8 +73,13 @@ def run(argument: str, setting: str, as_json: bool, proof: Path | None = None, t
     kind, text = report(latex, meant, as_json, tree)
     if proof is not None and not write_evidence(proof, latex, meant):
         return 2
-    print(text)
+    print(text if as_json else re.sub(r"(?m)^would hold: (.*?)   \((.*)\)$", lambda line: _kept_back(line, setting, asked), text))
     return EXIT[kind]
+
+
+def _kept_back(line: re.Match[str], setting: str, asked: Callable[[str, str], str | None]) -> str:
+    task = asked(line[1], setting)
+    return line[0] if task is None else f"would hold: what {task} asks for. An edit leads there, of this kind: {line[2]}"
 
 
 def report(latex: str, setting: str | Setting | Paths, as_json: bool = False, tree: bool = False) -> tuple[str, str]:

@@ -46,6 +46,16 @@ def check_written(answer: str, spec: Mapping[str, Any]) -> None:
     KINDS[spec.get("kind", "statement")](answer, spec)
 
 
+def asked_in(latex: str, setting: str, folder: Path | str) -> str | None:
+    """The written task that one line answers, of those in a setting; None if it answers none."""
+    for task, spec in load_answers(folder).items():
+        if spec.get("kind", "statement") == "statement" and spec.get("setting", "vae") == setting:
+            with contextlib.suppress(CheckFailed):
+                expect_statement(latex, spec)
+                return task
+    return None
+
+
 # ------------------------------------------------------------------------------------------------------- statements
 
 

@@ -76,7 +76,7 @@ def test_alphas_cumprod(student):
         expect_tensor(got, betas.shape, torch.float32, what)
         expect_close(got, right, what, {
             "this is alpha_t, where alpha_bar_t is meant: the product over all steps so far is missing": alphas,
-            "this is the product of the betas; it takes the product of 1 - beta": betas.cumprod(0),
+            "this is the product of the betas; it should be the product of 1 - beta": betas.cumprod(0),
             "the betas were added up where the factors 1 - beta are multiplied": 1 - betas.cumsum(0),
             "this is the sum of the alphas, where their product is meant": alphas.cumsum(0),
             "this is sqrt(alpha_bar_t); the root is taken later, in add_noise": right.sqrt(),
@@ -251,7 +251,7 @@ def test_the_chain_has_the_law_of_the_jump(student):
     near = 5 * (1 - left).sqrt() / 4000**0.5          # five standard errors
     wrong = {"the noise of the first step is used again in every step; each step has its own":
              sum(((1 - betas[i + 1:]).prod() * betas[i]).sqrt() for i in range(12)),
-             "beta is a standard deviation here; it is a variance": sum((1 - betas[i + 1:]).prod() * betas[i] ** 2 for i in range(12)).sqrt(),
+             "beta is a standard deviation here; it should be a variance": sum((1 - betas[i + 1:]).prod() * betas[i] ** 2 for i in range(12)).sqrt(),
              "the image is not scaled down": betas.sum().sqrt()}
     named = [text for text, value in wrong.items() if bool(((std - value).abs() < 4 * value / 8000**0.5).all())]
     right = (1 - left).sqrt()

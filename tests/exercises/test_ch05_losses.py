@@ -115,7 +115,7 @@ def check_vlb_weight(student, now, prev, what):
         "1 - alpha_bar_prev stands where 1 - alpha_bar_t is meant; so it is if sigma_t^2 is the posterior variance, but this "
         "exercise takes sigma_t^2 = beta_t": beta / (2 * alpha * (1 - prev)),
         "alpha_t is missing in the denominator": beta / (2 * (1 - now)),
-        "beta_t is 1 - alpha_bar_t here; it is 1 - alpha_t": (1 - now) / (2 * alpha * (1 - now)),
+        "beta_t is 1 - alpha_bar_t here; it should be 1 - alpha_t": (1 - now) / (2 * alpha * (1 - now)),
         "sigma_t^4 stands where sigma_t^2 is meant": 1 / (2 * alpha * (1 - now)),
     }, rtol=1e-3)
 

@@ -47,7 +47,7 @@ def test_leading_timesteps(student):
                 [int(i * train / steps) + offset for i in reversed(range(steps))],
             "it starts one stride too high: the smallest timestep is the offset": [t + stride for t in right],
             "this is evenly spaced down to 0, as for Heun": [round(i * (train - 1) / max(steps - 1, 1)) for i in reversed(range(steps))],
-            "train_steps and offset are fixed at 1000 and 1; they are arguments":
+            "train_steps and offset are fixed at 1000 and 1; they should be arguments":
                 [i * (1000 // steps) + 1 for i in reversed(range(steps))],
         })
 
@@ -219,7 +219,7 @@ def test_ddpm_step(student):
         mean, variance = posterior(x, x0, level(now), level(next))
         beta = 1 - now / next
         expect_close(student.ddpm_step(x, eps, now, next, noise), mean + variance**0.5 * noise, step_in_words("ddpm_step", x, now, next), {
-            "the noise is scaled with the variance; it takes the square root": lambda: mean + variance * noise,
+            "the noise is scaled with the variance; it should be scaled with the square root": lambda: mean + variance * noise,
             "no noise is added": lambda: mean,
             "the variance is beta of the jump; the exercise takes the posterior variance": lambda: mean + beta**0.5 * noise,
             "the noise is not scaled": lambda: mean + noise,
@@ -397,7 +397,7 @@ def test_heun_sample(student):
             walk(lambda x, e1, trial, now, next: move(trial, (e1 + network(trial, next)) / 2, now, next)),
         "the second prediction is used alone; take the mean of both": walk(lambda x, e1, trial, now, next: move(x, network(trial, next), now, next)),
         "the first prediction is used alone: this is DDIM with calls that change nothing": walk(lambda x, e1, trial, now, next: trial),
-        "the second prediction is made at the old x; it is made at the trial point":
+        "the second prediction is made at the old x; it should be made at the trial point":
             walk(lambda x, e1, trial, now, next: move(x, (e1 + network(x, next)) / 2, now, next)),
         "the second prediction is made at the old level; the trial point is at the next one":
             walk(lambda x, e1, trial, now, next: move(x, (e1 + network(trial, now)) / 2, now, next)),
@@ -533,11 +533,11 @@ def test_lms_sample(student):
 
     check_sampler(student.lms_sample, "lms_sample", samplers.lms, {
         "only the newest prediction is used: this is Euler's method, DDIM": walk(keep=False),
-        "the history stops at two predictions; it is of order 4": walk(order=2),
-        "the history stops at three predictions; it is of order 4": walk(order=3),
+        "the history stops at two predictions; it should be of order 4": walk(order=2),
+        "the history stops at three predictions; it should be of order 4": walk(order=3),
         "the weights are those of even steps (Adams-Bashforth), as in PLMS": walk(weigh=lambda nodes, end: {1: (1.0,), **AB}[len(nodes)]),
         "the oldest prediction got the weight of the newest": walk(weigh=lambda nodes, end: samplers.lms_weights(nodes, end)[::-1]),
-        "x itself was moved; it is x / sqrt(alpha_bar) that changes by the integral": walk(scale=False),
+        "x itself was moved; it should be x / sqrt(alpha_bar) that changes by the integral": walk(scale=False),
     }, steps, start(student), {
         "one call per step; this makes two": lambda g: 2 * steps(g),
         "the network was also called at the last level": lambda g: len(g),
@@ -560,8 +560,8 @@ def test_eta_step(student):
                 lambda: mix(eta * math.sqrt(s2), 1 - next),
             "eta was ignored: this is the step of DDPM": lambda: mix(math.sqrt(s2), 1 - next - s2),
             "eta was ignored: this is the step of DDIM": lambda: mix(0.0, 1 - next),
-            "eta multiplies the variance; it multiplies the standard deviation": lambda: mix(math.sqrt(eta * s2), 1 - next - eta * s2),
-            "the fresh noise has its variance for a factor; it takes the square root": lambda: mix(eta * s2, 1 - next - eta**2 * s2),
+            "eta multiplies the variance; it should multiply the standard deviation": lambda: mix(math.sqrt(eta * s2), 1 - next - eta * s2),
+            "the fresh noise has its variance for a factor; it should be scaled with the square root": lambda: mix(eta * s2, 1 - next - eta**2 * s2),
             "the share of the fresh noise is taken with the two levels swapped":
                 lambda: mix(eta * math.sqrt(s2), 1 - now - eta**2 * s2),
             "the posterior's factor (1 - next) / (1 - now) is missing": lambda: mix(eta * math.sqrt(1 - now / next), 1 - next - eta**2 * (1 - now / next)),
@@ -647,9 +647,9 @@ def test_dpmpp_2m_sample(student):
         "the 2 in 2 r is missing": walk(lambda d, before, h_last, h: d + (d - before) * h / h_last),
         "the steps in lambda are taken as equal, r = 1": walk(lambda d, before, h_last, h: d + (d - before) / 2),
         "D - D_before is subtracted where it is added": walk(lambda d, before, h_last, h: d - (d - before) * h / (2 * h_last)),
-        "lambda is log(alpha_bar) here; it is half the log of the signal-to-noise ratio": walk(right, lam=math.log),
+        "lambda is log(alpha_bar) here; it should be half the log of the signal-to-noise ratio": walk(right, lam=math.log),
         "lambda is taken as the ratio itself, without the logarithm": walk(right, lam=lambda a: math.sqrt(a / (1 - a))),
-        "D_before is the last guess; it is the last D": walk(right, keep_guess=True),
+        "D_before is the last guess; it should be the last D": walk(right, keep_guess=True),
         "it is D and D_before that are swapped": walk(lambda d, before, h_last, h: before + (before - d) * h / (2 * h_last)),
     }, steps, start(student), {
         "one call per step; this makes two": lambda g: 2 * steps(g),

@@ -16,7 +16,7 @@ def test_guide(student):
         u, c = student.randn(*shape).to(dtype), student.randn(*shape).to(dtype)
         right = guidance.classifier_free(lambda x, level: (u, c), scale)(u, None)
         expect_close(student.guide(u, c, scale), right, f"guide with scale {scale} ({str(dtype)[6:]})", {
-            "a scale below 0 was taken for 0; it walks away from the prompt": lambda: u + max(scale, 0.0) * (c - u),
+            "a scale below 0 was taken for 0; it should walk away from the prompt": lambda: u + max(scale, 0.0) * (c - u),
             "this is the paper's convention w = scale - 1; Stable Diffusion's scale 1 is no guidance": lambda: c + scale * (c - u),
             "the two predictions are swapped": lambda: c + scale * (u - c),
             "the difference alone is returned: the unconditional prediction it starts from is missing": lambda: scale * (c - u),

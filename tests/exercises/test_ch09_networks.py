@@ -93,10 +93,10 @@ def forgetful(symbols, merges):
 
 def bpe_known(symbols, merges):
     return {
-        "only one pair was joined; it goes on until no pair is known": lambda: merged(symbols, merges, once=True),
-        "the pair learned LAST was joined first; it is the one learned first": lambda: merged(symbols, merges, choose=max),
-        "the first neighbours that are known were joined; it is the pair learned first that is": lambda: first_neighbours(symbols, merges),
-        "the longest pair was joined first; it is the one learned first": lambda: merged(symbols, merges, max, key=lambda p: len(p[0] + p[1])),
+        "only one pair was joined; it should go on until no pair is known": lambda: merged(symbols, merges, once=True),
+        "the pair learned LAST was joined first; it should be the one learned first": lambda: merged(symbols, merges, choose=max),
+        "the first neighbours that are known were joined; it should be the pair learned first": lambda: first_neighbours(symbols, merges),
+        "the longest pair was joined first; it should be the one learned first": lambda: merged(symbols, merges, max, key=lambda p: len(p[0] + p[1])),
         "pairs are joined from the right; of three equal letters the first two belong together": lambda: merged(symbols, merges, backwards=True),
         "what has been joined was not joined again: go on with the new symbols": lambda: forgetful(symbols, merges),
         "the end mark </w> got lost": lambda: [s.removesuffix("</w>") for s in merged(symbols, merges)],
@@ -139,9 +139,9 @@ def test_token_ids(student):
         right = [start, *kept, pad] + [pad] * (length - 2 - len(kept))
         spelled = [vocabulary.get(s, pad) for word in words for s in merged(list(word), merges)]
         known = {
-            "the padding is on the left; it belongs on the right": lambda k=kept, n=length: [pad] * (n - 2 - len(k)) + [start, *k, pad],
-            "the padding is 0; it is the end's number": lambda k=kept, n=length: [start, *k, pad] + [0] * (n - 2 - len(k)),
-            "the padding is the start's number; it is the end's": lambda k=kept, n=length: [start, *k, pad] + [start] * (n - 2 - len(k)),
+            "the padding is on the left; it should be on the right": lambda k=kept, n=length: [pad] * (n - 2 - len(k)) + [start, *k, pad],
+            "the padding is 0; it should be the end's number": lambda k=kept, n=length: [start, *k, pad] + [0] * (n - 2 - len(k)),
+            "the padding is the start's number; it should be the end's": lambda k=kept, n=length: [start, *k, pad] + [start] * (n - 2 - len(k)),
             "the end mark was cut off with the words": lambda b=bare, n=length: ([start, *b, pad] + [pad] * n)[:n],
             "there is no start mark": lambda b=bare, n=length: [*b[:n - 1], pad] + [pad] * (n - 1 - len(b[:n - 1])),
             "there is no padding": lambda k=kept: [start, *k, pad],
@@ -191,7 +191,7 @@ def attention_known(call, width, heads):
         "the channels were reshaped straight to (B, heads, L, C / heads) and back: a head then sees a part of the tokens":
             lambda: call(split="straight", merge="straight"),
         "the scores are not divided by the root of a head's width": lambda: call(scale=1.0),
-        "the scores are divided by the root of C; it is the width of one head that counts": lambda: call(scale=width**-0.5),
+        "the scores are divided by the root of C; it should be the root of one head's width": lambda: call(scale=width**-0.5),
         "the scores are divided by the width, not by its square root": lambda: call(scale=heads / width),
         "there is one head over all channels": lambda: call(one=True),
         "the softmax runs over those who ask; it should run over those who answer": lambda: call(axis=-2),
@@ -321,10 +321,10 @@ def expect_block(student, x, time, w, groups, what, right=None):
         return block(x, time, w, change.pop("groups", groups), **change)
 
     known = {
-        "the time is added after the second norm; it is added before it, to what the first convolution made": lambda: call(at="after the norm"),
+        "the time is added after the second norm; it should be added before it, to what the first convolution made": lambda: call(at="after the norm"),
         "the time is added at the very end": lambda: call(at="end"), "the time is left out": lambda: call(told=False),
         "silu(time) is missing: the time goes through silu before its linear layer": lambda: call(time_silu=False),
-        "the activation is relu; it is silu": lambda: call(silu=F.relu), "the activation is gelu; it is silu": lambda: call(silu=F.gelu),
+        "the activation is relu; it should be silu": lambda: call(silu=F.relu), "the activation is gelu; it should be silu": lambda: call(silu=F.gelu),
         "the activation is missing": lambda: call(silu=lambda y: y),
         "there is one group for all channels; there are `groups`": lambda: call(groups=1),
         "every channel is a group of its own; there are `groups`": lambda: call(groups=math.gcd(c, new)),
@@ -381,15 +381,15 @@ def test_geglu(student):
     for x, w, what, right in cases:
         expect_close(student.geglu(x, w), gated(x, w) if right is None else right, what, {
             "the halves are swapped: the first is the value, the second the gate": lambda x=x, w=w: gated(x, w, halves=lambda y: y.chunk(2, -1)[::-1]),
-            "the gate goes through sigmoid; it is gelu": lambda x=x, w=w: gated(x, w, torch.sigmoid),
-            "the gate goes through silu; it is gelu": lambda x=x, w=w: gated(x, w, F.silu),
-            "the gate goes through relu; it is gelu": lambda x=x, w=w: gated(x, w, F.relu),
-            "the gate goes through tanh; it is gelu": lambda x=x, w=w: gated(x, w, torch.tanh),
-            "the gate goes through nothing; it is gelu": lambda x=x, w=w: gated(x, w, lambda y: y),
+            "the gate goes through sigmoid; it should be gelu": lambda x=x, w=w: gated(x, w, torch.sigmoid),
+            "the gate goes through silu; it should be gelu": lambda x=x, w=w: gated(x, w, F.silu),
+            "the gate goes through relu; it should be gelu": lambda x=x, w=w: gated(x, w, F.relu),
+            "the gate goes through tanh; it should be gelu": lambda x=x, w=w: gated(x, w, torch.tanh),
+            "the gate goes through nothing; it should be gelu": lambda x=x, w=w: gated(x, w, lambda y: y),
             "gelu goes over both halves; only the gate gets it": lambda x=x, w=w: gated(x, w, mix=lambda value, gate: F.gelu(value) * gate),
-            "value and gate are added; they are multiplied": lambda x=x, w=w: gated(x, w, mix=lambda value, gate: value + gate),
+            "value and gate are added; they should be multiplied": lambda x=x, w=w: gated(x, w, mix=lambda value, gate: value + gate),
             "value and gate take turns; the first half of the channels is the value": lambda x=x, w=w: gated(x, w, halves=lambda y: (y[..., ::2], y[..., 1::2])),
-            "gelu is its tanh approximation; it is the exact one": lambda x=x, w=w: gated(x, w, lambda y: F.gelu(y, approximate="tanh")),
+            "gelu is its tanh approximation; it should be the exact one": lambda x=x, w=w: gated(x, w, lambda y: F.gelu(y, approximate="tanh")),
         }, rtol=1e-4, atol=6e-5)
 
 
@@ -424,11 +424,11 @@ def frame(x, levels, layers, parts, *, take=-1, first="x", keep_x=True, keep_hal
 
 
 FRAME_KNOWN = {
-    "what was kept first was used first; it is what was kept LAST": {"take": 0},
+    "what was kept first was used first; it should be what was kept LAST": {"take": 0},
     "what was kept stands before the input along the channels; it comes behind it": {"first": "kept"},
     "x itself, what the first convolution made, was not kept": {"keep_x": False},
     "the halved pictures were not kept": {"keep_halved": False},
-    "each block's input was kept; it is what the block makes": {"before": True},
+    "each block's input was kept; it should be what the block makes": {"before": True},
     "the last level was halved, too": {"last_halved": True}, "the finest level was doubled, too": {"finest_doubled": True},
     "the middle was left out": {"middle": False}, "the way up has one block more on each level than the way down": {"extra": 0},
     "the way up begins at the finest level; it begins at the coarsest": {"upwards": True},
@@ -511,7 +511,7 @@ def test_sample_latent(student):
             "the log variance itself was used as the deviation": lambda: scaling * draw(std=logvar.clamp(-30, 20)),
             "means and log variances are swapped: the means come first": lambda: scaling * draw(logvar, (0.5 * mean.clamp(-30, 20)).exp()),
             "the noise was left out: that is the mean": lambda: scaling * mean,
-            "the latent was divided by the scaling factor; it is multiplied": lambda: draw() / scaling,
+            "the latent was divided by the scaling factor; it should be multiplied": lambda: draw() / scaling,
             "the scaling is missing": draw, "only the mean was scaled": lambda: scaling * mean + draw(mean=0 * mean),
             "the log variance was kept between -30 and 20 after it was halved": lambda: scaling * draw(std=(0.5 * logvar).clamp(-30, 20).exp()),
             "means and log variances take turns; the means are the first half of the channels": lambda: scaling * draw(
@@ -607,14 +607,14 @@ def expect_map(student, shares, positions, height, width, what):
     expect_type(got, torch.Tensor, what)
     expect_close(got, call(), what, {
         "rows and columns are swapped: places are counted row by row": lambda: call(turned=True),
-        "the heads were added up; it is their mean": lambda: call(heads=lambda y: y.sum(0)),
-        "the largest head was taken; it is their mean": lambda: call(heads=lambda y: y.amax(0)),
+        "the heads were added up; it should be their mean": lambda: call(heads=lambda y: y.sum(0)),
+        "the largest head was taken; it should be their mean": lambda: call(heads=lambda y: y.amax(0)),
         "only the first head was looked at": lambda: call(heads=lambda y: y[0]),
         "the mean over the word's tokens was taken; their shares add up": lambda: call(tokens=lambda y: y.mean(1)),
         "only the first of the word's tokens was looked at": lambda: call(tokens=lambda y: y[:, 0]),
         "only the last of the word's tokens was looked at": lambda: call(tokens=lambda y: y[:, -1]),
         "the tokens are one too far to the right": lambda: call(shift=1), "the tokens are one too far to the left": lambda: call(shift=-1),
-        "the layers were added up; it is their mean": lambda: call(layers=lambda y: y.sum(0)),
+        "the layers were added up; it should be their mean": lambda: call(layers=lambda y: y.sum(0)),
         "only the first layer was looked at": lambda: call(layers=lambda y: y[0]),
         "only the last layer was looked at": lambda: call(layers=lambda y: y[-1]),
         "the coarse map was tiled; each of its cells is repeated": lambda: call(fill="tile"),

@@ -45,11 +45,11 @@ def test_timestep_embedding(student):
             "the sines come first; Stable Diffusion puts the cosines first": lambda: embed(right, order=("sin", "cos")),
             "sines and cosines take turns; here all cosines come first":
                 lambda: embed(right).unflatten(1, (2, half)).transpose(1, 2).flatten(1),
-            "the frequencies fall over dim steps; they fall over dim / 2": lambda: embed(period ** (-k / dim)),
+            "the frequencies fall over dim steps; they should fall over dim / 2": lambda: embed(period ** (-k / dim)),
             "the exponent is -k / (dim / 2 - 1); it should be -k / (dim / 2)": lambda: embed(period ** (-k / (half - 1))),
             "the frequencies grow where they fall: the sign of the exponent is missing": lambda: embed(period ** (k / half)),
             "max_period is fixed at 10000; it is an argument": lambda: embed(10000.0 ** (-k / half)),
-            "the frequencies are evenly spaced; they fall by equal factors": lambda: embed(1 - k / half),
+            "the frequencies are evenly spaced; they should fall by equal factors": lambda: embed(1 - k / half),
             "t was rounded; fractions of timesteps count": lambda: embed(right, t=t.long()),
         }, rtol=2e-3, atol=5e-4)
 

@@ -27,7 +27,7 @@ def test_mean_and_covariance(student):
         expect_close(got[0], mean, f"{what}[0], the mean,", {
             "the mean runs over the features; it runs over the images": f.mean(1)})
         expect_close(got[1], right, f"{what}[1], the covariance,", {
-            "the division is by N; it is by N - 1": right * (count - 1) / count,
+            "the division is by N; it should be by N - 1": right * (count - 1) / count,
             "the mean was not taken away": f.T @ f / (count - 1),
             "the division by N - 1 is missing": right * (count - 1),
             "this is the correlation: each feature was divided by its standard deviation":
@@ -80,7 +80,7 @@ def test_frechet_distance(student):
         expect_close(student.frechet_distance(m1, c1, m2, c2), right, f"frechet_distance in {width} dimensions, variances around {size:g}", {
             "the distance of the means is not squared": lambda: float(gap.sqrt() + c1.trace() + c2.trace() - 2 * mixed),
             "the factor 2 in front of the root is missing": lambda: float(gap + c1.trace() + c2.trace() - mixed),
-            "the root was taken entry by entry; it is the root of a matrix": lambda: float(gap + (c1 + c2 - 2 * (c1 @ c2).abs().sqrt()).trace()),
+            "the root was taken entry by entry; it should be the root of a matrix": lambda: float(gap + (c1 + c2 - 2 * (c1 @ c2).abs().sqrt()).trace()),
             "the root of C1 C2 was taken as the root of C1 times the root of C2; those do not commute":
                 lambda: float(gap + c1.trace() + c2.trace() - 2 * (root(c1) @ root(c2)).trace()),
             "the distance of the means is missing": lambda: float(c1.trace() + c2.trace() - 2 * mixed),

@@ -123,7 +123,7 @@ def test_share_of_copies(student):
         "this is the share of those that are no copies": lambda: shares(lambda near, usual, q, *_: (torch.quantile(usual, q), near)),
         "the distance to the farthest training point was taken":
             lambda: shares(lambda near, usual, q, s, t, f: (torch.cdist(s, t).max(1).values, torch.quantile(usual, q))),
-        "the mean distance of fresh points was the yardstick; it is their quantile": lambda: shares(lambda near, usual, q, *_: (near, usual.mean())),
+        "the mean distance of fresh points was the yardstick; it should be their quantile": lambda: shares(lambda near, usual, q, *_: (near, usual.mean())),
         "the other end of the quantiles was taken": lambda: shares(lambda near, usual, q, *_: (near, torch.quantile(usual, 1 - q))),
         "samples were held against fresh points; the nearest training point counts":
             lambda: shares(lambda near, usual, q, s, t, f: (torch.cdist(s, f).min(1).values, torch.quantile(usual, q))),
