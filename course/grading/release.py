@@ -148,7 +148,7 @@ def release(folder: Path | str, source: Path | str = REPOSITORY, order: str | No
                 text = (source / relative).read_text(encoding="utf-8")
                 if order and relative.parts[0] == "exercises":
                     text = permuted_text(text, load_answers(checks / "answers"), order)
-                target.write_text({"mkdocs.yml": _menu, "Makefile": _makefile}.get(relative.name, _linked)(text, relative, there),
+                target.write_text({"mkdocs.yml": _menu, "Makefile": _makefile, "README.md": _readme}.get(relative.name, _linked)(text, relative, there),
                                   encoding="utf-8")
         shutil.copyfile(AGENTS, work / "AGENTS.md")
         os.chmod(work, 0o755)
@@ -179,6 +179,12 @@ def _makefile(text: str, path: Path, there: frozenset[str]) -> str:
     text = re.sub(r"\nbench:.*\n(?:\t.*\n)+", "\n", text)
     text = re.sub(r"\t@echo \"make bench .*\n", "", text)
     return re.sub(r"(?m)^(\.PHONY:.*) bench\b", r"\1", text)
+
+
+def _readme(text: str, path: Path, there: frozenset[str]) -> str:
+    """A README without the sentence that sends the reader to a page that is not there."""
+    sentence = r"\s*To add [^.]*\[CONTRIBUTING\]\(CONTRIBUTING\.md\)\."
+    return _linked(re.sub(sentence, "", text) if "CONTRIBUTING.md" not in there else text, path, there)
 
 
 def _linked(text: str, path: Path, there: frozenset[str]) -> str:

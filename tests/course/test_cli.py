@@ -243,7 +243,7 @@ def test_help_shows_its_brackets():
             assert not isinstance(default, str) or default in shown, (name, parameter.name, default)
 
 
-def test_prove_keeps_back_what_an_exercise_asks_for(course):
+def test_prove_keeps_back_what_an_exercise_asks_for():
     said = course("prove", r"\log p(x) = \mathbb{E}_q[\log \frac{p(x,z)}{q(z|x)}] + \log \mathbb{E}_q[\frac{q(z|x)}{p(z|x)}]").output
     assert "would hold: what ch01.printed asks for" in said
     assert "the logarithm moved inside the expectation" in said
