@@ -237,6 +237,8 @@ def _steps(reading: Reading, table: Table, conditions: frozenset[int], explain: 
                 verdict = _guarded(lambda: _relation(table, c, k, restrictions, explained, sound), text)  # noqa: B023
             sound &= verdict.accepted or verdict.kind in CLAIMS_NOTHING
             where = chain.where[k] if k < len(chain.where) else (1, 1)
+            if verdict.kind in ("refuted", "undecided") and (hint := symbols.of_indices(chain.terms[k : k + 2], table.setting)):
+                verdict = replace(verdict, reason=f"{verdict.reason}. {hint}")
             verdict = _as_written(replace(verdict, reading=text, setting=name), table.origins)
             steps.append(Step(len(steps) + 1, text, verdict, where))
     return steps

@@ -12,6 +12,7 @@ In the Markdown a displayed formula is ordinary LaTeX with one comment before it
     wrong=2,4         the same, and exactly these lines (1 is the first relation) must be the refuted ones
     cited="Author year, eq. n"   beyond the checker: the source is shown instead. With a setting, only lines that the checker
                       cannot decide are cited; a refuted line still fails
+    let="A = B; C = D"    with a setting: what letters mean in this formula, or its laws p and q, as rows `let A = B` before it
     definition        something is introduced, nothing is claimed. With a setting, the line must agree with what the setting says
 
 A displayed formula without such a comment fails. `python -m course.equations.pages docs/` prints a report and exits with 1 if
@@ -48,7 +49,7 @@ from course.equations.cards import broken, card, note_on_paper
 CACHE = Path(".cache/equations")
 log = logging.getLogger("mkdocs.equations")  # MkDocs counts warnings of its own loggers when it builds with --strict
 
-OPTIONS = {"setting", "wrong", "cited", "definition"}
+OPTIONS = {"setting", "wrong", "cited", "definition", "let"}
 MARKS = {
     "proved": r"\checkmark",
     "computed": r"\checkmark",
@@ -165,6 +166,8 @@ def _options(text: str) -> tuple[dict[str, str], str]:
         return {}, f"the check comment has an unknown option {min(unknown)}; known are {', '.join(sorted(OPTIONS))}"
     if not options:
         return {}, "the check comment is empty"
+    if "let" in options and not options.get("setting"):
+        return {}, "let needs a setting, whose letters it declares"
     if "wrong" in options and not options.get("setting"):
         return {}, "wrong needs a setting in which the line is refuted"
     if "wrong" in options and not re.fullmatch(r"(\d+(,\d+)*)?", options["wrong"]):
@@ -189,9 +192,10 @@ def engine() -> str:
     return digest.hexdigest()[:16]
 
 
-def judged(latex: str, setting: str) -> list[dict]:
+def judged(latex: str, setting: str, let: str = "") -> list[dict]:
     """One entry for each relation: kind, latex, reason, note, row, about. From the cache when the engine has not changed."""
-    return _kept("line", _judge, latex, setting)
+    rows = "".join(f"let {row.strip()}\n" for row in let.split(";") if row.strip())
+    return _kept("line", _judge, rows + latex, setting)
 
 
 def _kept(what: str, compute: Callable[[str, str], list[dict]], latex: str, setting: str) -> list[dict]:
@@ -220,13 +224,17 @@ def _judge(latex: str, setting: str) -> list[dict]:
     found = judge_derivation(latex, setting)
     if found.error:
         return [{"kind": "unreadable", "latex": "", "reason": found.error.reason, "note": "", "row": 0}]
+    declared = next((n for n, line in enumerate(latex.split("\n")) if not line.startswith("let ")), 0)  # rows of the comment
+    latex = "\n".join(latex.split("\n")[declared:])
     starts = [0]
     for line in latex.split("\n"):
         starts.append(starts[-1] + len(line) + 1)
     spans = rows(latex)
     out = []
     for step in found.steps:
-        line, column = step.position
+        line, column = step.position[0] - declared, step.position[1]
+        if line < 1:
+            continue
         offset = starts[min(line, len(starts) - 1) - 1] + column - 1
         row = max((k for k, (start, _, _) in enumerate(spans) if start <= offset), default=0)
         out.append(
@@ -257,7 +265,8 @@ def _note(verdict) -> str:
     how = f"{proof}{for_}" if not known or "every" in known else f"computed exactly{for_}"
     if "in law" in verdict.reason:
         how += ", in law"
-    return how + "".join(f", uses {a}" for a in verdict.assumptions if "Markov" in a)
+    borrowed = [a.partition(":")[0] for a in verdict.assumptions if "taken over" in a]
+    return how + "".join(f", uses {a}" for a in (*(a for a in verdict.assumptions if "Markov" in a), *borrowed))
 
 
 def _range(verdict) -> str:
@@ -288,7 +297,7 @@ def check(block: Block) -> Checked:
         note = f"cited: {options['cited']}" if kind == "cited" else "definition"
         return Checked(block, tuple(Line(kind, note, k) for k, _ in enumerate(rows(block.latex)))[:1])
     try:
-        found = judged(block.latex, options["setting"])
+        found = judged(block.latex, options["setting"], options.get("let", ""))
     except Exception as error:  # an unknown setting, or a fault of the checker: either way the page must not build
         return Checked(block, (), (f"could not be judged: {error}",))
     lines, problems = [], []

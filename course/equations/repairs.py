@@ -489,6 +489,9 @@ def of_closed_forms(left: Node, relation: str, right: Node, sense: Sense = PLAIN
     if size > MAX_REPAIRED:
         return found
     seen: set[Node] = {line}
+    with_constant = Add((*(right.terms if isinstance(right, Add) else (right,)), Sym("C")))
+    if relation == "=" and sense.path is None and gaussian.decide(left, relation, with_constant, sense).kind in ACCEPTED:
+        found.append((latex(Line((left, with_constant), (relation,))), "a constant C added: both sides differ by what no network changes"))
     ordered = sorted(edits(line), key=lambda e: e[1].terms[0] != left)  # type: ignore[attr-defined]
     for what, candidate in ordered[: MAX_LOOKED_AT // size]:
         if not isinstance(candidate, Line) or candidate in seen or candidate.terms[0] == candidate.terms[1]:

@@ -733,7 +733,9 @@ class Meaning:
         if s.name in VECTORS:
             return Vector({tree.latex(s): k.one})
         if self._free_name(s) is None and tree.latex(s) not in k:
-            raise NotSaid(f"{tree.latex(s)} stands where a number is needed")
+            steps = s.name in LETTERS and not s.marks and not s.labels
+            why = ": it counts steps here; where the time is a number, the setting is flow or edm" if steps else ""
+            raise NotSaid(f"{tree.latex(s)} stands where a number is needed{why}")
         return self.scalar(k[tree.latex(s)])
 
     mixed = False  # True in a search for values: vectors are numbers, so that they may be added to numbers

@@ -59,8 +59,8 @@ NOW = Index("t", 0)
 X, DATA, NOISE, TIME = Sym("x", (NOW,)), Sym("x", (START,)), Sym("epsilon"), Sym("t")
 ZERO, ONE, TWO = (Num(Fraction(n)) for n in (0, 1, 2))
 FLOW = (
-    "the flow whose velocity at x_t is the mean of dx_t/dt there has the densities of the path (Lipman et al. 2023); "
-    "it is taken over, not proved"
+    "the theorem of flow matching: the flow whose velocity at x_t is the mean of dx_t/dt there has the densities of the path "
+    "(Lipman et al. 2023); it is taken over, not proved"
 )
 TWEEDIE = r"Tweedie's formula: E[x_0 | x_t] follows from the score of q(x_t); it is taken over, not proved"
 

@@ -576,6 +576,46 @@ def _noise_tables(base: Table, text: Chain) -> list[Table]:
     return [*out, *drawn]
 
 
+def of_indices(terms: tuple[Node, ...], setting: Setting | None) -> str:
+    """What is odd about the running indices of a line, in words: one that also stands outside of its sum or product, or one that
+    begins where a variable does not exist; "" if nothing is."""
+
+    def outside(node: Node, var: str) -> bool:
+        if isinstance(node, Big) and node.var == var:
+            return any(i is not None and i.var == var for i in (node.low, node.high))
+        if node in (Index(var, 0), Sym(var)) or (isinstance(node, Index) and node.var == var):
+            return True
+        return any(outside(child, var) for child in children(node))
+
+    for big in (n for term in terms for n in walk(term) if isinstance(n, Big)):
+        sign = latex(replace(big, body=Num(Fraction(1)))).removesuffix(" 1")
+        if any(outside(term, big.var) for term in terms):
+            new = next(v for v in "sijk" if v != big.var and not any(outside(term, v) for term in terms))
+            return (
+                f"The index {big.var} of {sign} runs inside it, and {big.var} outside of it is another one; "
+                f"with two letters the line says what is meant, such as {new} inside"
+            )
+        if big.low is not None and not big.low.var and (missing := _first_missing(big, setting)):
+            start = big.low.shift
+            return f"At {big.var} = {start}, where {sign} begins, it needs {missing}, which does not exist: begin at {start + 1}"
+    return ""
+
+
+def _first_missing(big: Big, setting: Setting | None) -> str:
+    """A variable that the first factor of a sum or product needs, and that comes before the first one there is; "" if none does."""
+    assert big.low is not None
+    first = {"x": 0}
+    if setting is not None:
+        slots = [s for s in model(setting, 2).slots if s[1] >= 0] if setting.indexed else []
+        first = {name: min(i for n, i in slots if n == name) for name, _ in slots}
+    for s in (n for n in walk(big.body) if isinstance(n, Sym) and n.name in first and not n.marks):
+        for i in s.sub:
+            at = big.low.shift + i.shift if isinstance(i, Index) and i.var == big.var else first[s.name]
+            if at < first[s.name]:
+                return latex(replace(s, sub=(Index("", at),)))
+    return ""
+
+
 def chooses(left: Node, right: Node, table: Table) -> str:
     """What a refuted equation of the Gaussian setting chooses or names rather than claims, in words; "" if nothing."""
     for side, other in ((left, right), (right, left)):

@@ -65,6 +65,9 @@ from course.equations.reading.tree import (
 MAX_NODES = 600  # parts of one line
 MAX_BIGS = 24  # sums and products in one line
 SCHEDULED = {"alpha", "beta", "epsilon", "v", "mu", "SNR", "x", "s"}  # symbols whose values depend on the schedule
+DIFFERENT = "the two sides differ at these values"
+NOISES = "noises of different names are independent and standard normal"
+DDIM = "q(x_{t-1} | x_t, x_0) is that of the family q_sigma of DDIM, not of the forward chain"
 CONSTANTS = {"C", r"\mathrm{const}", r"\mathrm{const.}"}
 
 
@@ -76,6 +79,7 @@ class Outcome:
     indexed: whether the line speaks of t (or s, T) at all.
     where: at a refutation, what each symbol was set to; left, right: the exact values of the two sides there.
     evidence: what the kernel re-checks before any of this is shown.
+    assumes: what the reading of the line takes for granted.
     """
 
     kind: str
@@ -86,6 +90,7 @@ class Outcome:
     left: str = ""
     right: str = ""
     evidence: tuple[dict, ...] = ()
+    assumes: tuple[str, ...] = ()
 
     @property
     def proved_for(self) -> str:
@@ -202,7 +207,7 @@ def _decide(line: tree.Chain, roots: int) -> Outcome:
     if found.kind == "refuted" and (other := _ddim_densities(line)) != line:
         again = _with_evidence(other, roots)
         if again.kind == "identity":
-            return replace(again, reason="true of the family q_sigma of DDIM (Song et al. 2021, equation 7), not of q")
+            return replace(again, reason="true of the family q_sigma of DDIM (Song et al. 2021, equation 7), not of q", assumes=(DDIM,))
     return found
 
 
@@ -281,7 +286,7 @@ def _decide_as_written(line: tree.Chain, algebra) -> Outcome:
         general = "" if not indexed or (isinstance(line, Line) and line.sense.path is not None) else " for every t >= 2"
         return Outcome("identity", f"both sides are the same formula{general}{real}", indexed=indexed)
     if relation == "=" and isinstance(a, Vector) and (law := _in_law(line, algebra)):
-        return Outcome("identity", law)
+        return Outcome("identity", law, assumes=(NOISES,))
     if relation in {">=", "<=", ">", "<"}:
         return _bound(m, line, a, b, gap, algebra)
     if relation == "!=":
@@ -533,7 +538,8 @@ def _law_of(m: Meaning, node: Node) -> Gaussian:
 
 def _distributed(m: Meaning, line: tree.Chain) -> Outcome:
     if not _difference(m, *_laws(m, line)):
-        return Outcome("identity", "the mean and the variance are the ones of the setting")
+        drawn = sum(isinstance(n, Sym) and is_noise(n) for n in tree.walk(line)) + sum(isinstance(n, Normal) for n in tree.walk(line))
+        return Outcome("identity", "the mean and the variance are the ones of the setting", assumes=(NOISES,) if drawn > 1 else ())
     return _refute(line, "~", _laws) or Outcome("undecided", "the laws differ, but no values were found that show it")
 
 
@@ -876,11 +882,40 @@ def _refute(line: tree.Chain, relation: str, build=_sides) -> Outcome | None:
                 shown = {"d": "2 (all vectors along one axis)", **shown}
             if world:
                 shown = {"data": "the single point x_0", r"\epsilon_\theta(x, t)": f"{values.point['kappa']} x", **shown}
-            reason = "the two sides differ at these values"
+            reason = DIFFERENT
             if isinstance(a, Gaussian):
                 reason = "the " + ("mean" if values.m.k.zero_test(a.variance - b.variance) else "variance") + " is another one"
+            if reason == DIFFERENT and build is _sides and (more := _difference_in_words(line)):
+                reason = f"{reason}: {more}"
             return Outcome("refuted", reason, where=shown, left=show(x), right=show(y), evidence=(proof,))
     return None
+
+
+def _difference_in_words(line: tree.Chain) -> str:
+    """In what two sides differ: the mean or the variance of two normal laws, the factors of some vectors, a term without vectors."""
+    from course.equations.meaning.floats import Floats
+
+    try:
+        m = meaning(line, Floats)
+        if all(isinstance(n, Normal) or (isinstance(n, Density) and n.args) for n in line.terms):
+            laws = [m.law(n) for n in line.terms]
+            other_mean = bool(m.combine((m.k.one, laws[0].mean), (-m.k.one, laws[1].mean)).parts)
+            other_variance = not m.k.zero_test(laws[0].variance - laws[1].variance)
+            which = [w for w, differs in (("mean", other_mean), ("variance", other_variance)) if differs]
+            same = [w for w in ("mean", "variance") if w not in which]
+            return f"the {' and the '.join(which)} of the laws" + (f", not the {same[0]}" if same else "") if which else ""
+        a, b = _sides(m, line)
+        gap = _difference(m, a, b)
+        if isinstance(a, Vector) and gap:
+            agree = sorted((a.parts.keys() | b.parts.keys()) - gap.keys())
+            return f"the factor of {' and that of '.join(sorted(gap))}" + (f", not that of {' and '.join(agree)}" if agree else "")
+        if isinstance(a, Scalar) and isinstance(b, Scalar) and gap and (a.parts.keys() | b.parts.keys()) != {()}:
+            if gap.keys() == {()}:
+                return "the term without vectors, and no other"
+            return "" if () in gap else "terms with vectors, not the one without"
+    except (NotSaid, ArithmeticError, Concrete, KeyError):
+        pass
+    return ""
 
 
 def _refute_numbers(line: tree.Chain) -> Outcome | None:

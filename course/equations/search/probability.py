@@ -684,7 +684,7 @@ def _closed_form(left: Node, relation: str, right: Node, sense: Sense = PLAIN) -
     if found.kind in ACCEPTED:
         meant = (left, right) if sense.path is None else sense.path.both(left, right)
         flows = sense.path is not None and meant != (sense.path.normal(left), sense.path.normal(right))
-        borrowed = (*_borrowed(*meant), *((FLOW,) if flows else ()))
+        borrowed = (*_borrowed(*meant), *((FLOW,) if flows else ()), *found.assumes)
     cex = Numbers(found.where, found.left, found.right, relation) if found.kind == "refuted" else None
     return Verdict(
         found.kind,

@@ -299,3 +299,16 @@ def test_breaking_one_sign_in_a_chapter_fails(tmp_path, monkeypatch, capsys):
     copy.write_text(broken, encoding="utf-8")
     assert pages.main([str(copy)]) == 1
     capsys.readouterr()
+
+
+def test_letters_are_declared_in_the_comment():
+    text = (
+        '<!-- check: setting=vae let="p = p(a) p(b|a) p(c|b)" -->\n$$\np(c|a,b) = p(c|b)\n$$\n\n'
+        '<!-- check: setting=vae let="p = p(a) p(b|a) p(c|b)" wrong=1 -->\n$$\np(c|a) = p(c|b)\n$$\n\n'
+        '<!-- check: setting=vae let="p = p(a|" -->\n$$\np(a) = p(a)\n$$\n\n'
+        '<!-- check: let="p = p(a)" -->\n$$\np(a) = p(a)\n$$\n'
+    )
+    found = [pages.check(block) for block in pages.blocks(text.split("\n"))]
+    assert [[(line.how, line.row) for line in c.lines] for c in found[:2]] == [[("proved", 0)], [("wrong", 0)]]
+    assert found[2].problems
+    assert "let needs a setting" in found[3].problems[0]

@@ -325,3 +325,45 @@ def test_a_fault_inside_is_undecided_and_can_be_reported(monkeypatch):
     verdict = judge(r"p(x, z) = p(z) p(x|z) + 0", "vae")
     assert verdict.kind == "undecided"
     assert re.search(r"the checker failed on this \(KeyError.*reference [0-9a-f]{8}", verdict.reason)
+
+
+REASONS = [
+    ("gaussian", r"\bar\alpha_t = \prod_{t=1}^T \alpha_t", r"The index t of \prod_{t=1}^{T} runs inside it, and t outside of it is another one"),
+    ("diffusion", r"\log p(x_{t-1}|x_t) = \sum_{t=1}^T \log p(x_{t-1}|x_t)", "with two letters the line says what is meant, such as s inside"),
+    ("diffusion", r"q(x_{1:T}|x_0) = \prod_{t=0}^T q(x_t|x_{t-1})", r"At t = 0, where \prod_{t=0}^{T} begins, it needs x_{-1}"),
+    ("hvae", r"p(x,z_{1:T}) = p(z_T)p(x|z_1)\prod_{t=1}^T p(z_{t-1}|z_t)", "it needs z_0, which does not exist: begin at 2"),
+    ("gaussian", r"q(x_t|x_0) = \mathcal{N}(x_t;\bar\alpha_t x_0,(1-\bar\alpha_t) I)", "the mean of the laws, not the variance"),
+    ("gaussian", r"q(x_t|x_0) = \mathcal{N}(x_t;\sqrt{\bar\alpha_t} x_0,\sqrt{1-\bar\alpha_t} I)", "the variance of the laws, not the mean"),
+    ("gaussian", r"\tilde\mu_t(x_t,x_0) = \frac{\sqrt{\bar\alpha_{t-1}}\beta_t}{1-\bar\alpha_t}x_0 + \sqrt{\alpha_t} x_t", "the factor of x_t, not that of x_0"),
+    ("gaussian", rf"L_{{t-1}} = {SQUARE}", "the term without vectors, and no other"),
+    ("gaussian", r"x_t = (1-t) x_0 + t \epsilon", "where the time is a number, the setting is flow or edm"),
+]
+
+
+@pytest.mark.parametrize(("setting", "latex", "says"), REASONS)
+def test_the_reason_names_the_cause(setting, latex, says):
+    verdict = judge(latex, setting, explain=False)
+    assert verdict.kind in ("refuted", "undecided")
+    assert says in verdict.reason, verdict.reason
+
+
+@pytest.mark.parametrize("latex", [r"\prod_{s=1}^t \alpha_s", r"\prod_{s=1}^{t-1} \alpha_s"])
+def test_an_index_that_only_bounds_another_is_no_clash(latex):
+    assert "runs inside" not in judge(rf"\bar\alpha_{{t+1}} = {latex}", "gaussian", explain=False).reason
+
+
+def test_a_missing_constant_is_offered():
+    assert judge(rf"L_{{t-1}} = {SQUARE}", "gaussian").repairs[0][0].endswith("+ C")
+
+
+def test_what_a_reading_takes_for_granted_is_listed():
+    law = judge(r"x_t = \sqrt{\alpha_t} x_{t-1} + \sqrt{\beta_t} z", "gaussian")
+    assert law.kind == "identity"
+    assert "independent" in law.assumptions[0]
+    ddim = judge(
+        r"q(x_{t-1}|x_t,x_0) = \mathcal{N}(x_{t-1}; \sqrt{\bar\alpha_{t-1}}x_0 + \sqrt{1-\bar\alpha_{t-1}-\sigma_t^2}"
+        r"\frac{x_t-\sqrt{\bar\alpha_t}x_0}{\sqrt{1-\bar\alpha_t}}, \sigma_t^2 I)",
+        "gaussian",
+    )
+    assert ddim.kind == "identity"
+    assert "family q_sigma of DDIM" in ddim.assumptions[0]
