@@ -1,12 +1,14 @@
 """What has to be done before and after MkDocs builds the site.
 
-Before: one notebook per chapter, and the font of the social cards. After: the formulas, drawn by KaTeX's own renderer where Node
-is installed, so that a page needs no script to show them (without Node each reader's browser draws them), and the slides (course.slides).
+Before: one notebook per chapter, the font of the social cards, and all that takes long, on every core: the model for browsers, the
+verdicts on the formulas, the executed blocks. Each of them is kept in .cache until something that it depends on changes. After: the
+formulas, drawn by KaTeX's own renderer where Node is installed, so that a page needs no script to show them (without Node each reader's
+browser draws them), and the slides (course.slides).
 
 A chapter is one Markdown file whose ```` ```python exec="on" ```` blocks run when the site is built, so no number, picture or
 line of code on a page can go stale. `notebook` turns the same file into an .ipynb, with those blocks as its cells.
 
-    python -m course.site               writes docs/notebooks/*.ipynb and .cache/plugin/social/fonts, as `make docs` does first
+    python -m course.site               writes docs/notebooks, docs/assets/{runtimes,model,judge} and .cache, as `make docs` does first
     python -m course.site finish SITE   draws the formulas of a built site and cuts its slides, as `make docs` does last
 """
 
@@ -15,21 +17,25 @@ from __future__ import annotations
 import html
 import inspect
 import json
+import multiprocessing
+import multiprocessing.connection
+import os
 import re
 import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import griffe
 import jupytext
 
-from course import browser, slides
+from course import blocks, browser, slides
+from course.blocks import FENCE
 
 ROOT = Path(__file__).resolve().parent.parent
-FENCE = re.compile(r"^(?P<indent> *)(?P<fence>`{3,})python(?P<options>[^\n`]*)\n(?P<body>.*?)^(?P=indent)(?P=fence) *$",
-                   re.M | re.S)
 BOX = re.compile(r"^(?:!!!|\?\?\?\+?) +(\w+)[^\"\n]*(?:\"(.*)\")? *\n((?:(?:    .*)?\n)*)", re.M)
 
 
@@ -89,7 +95,7 @@ def _quote(match: re.Match[str]) -> str:
 
 
 def prepare(docs: Path = ROOT / "docs", cache: Path = ROOT / ".cache") -> None:
-    """Write the notebooks and the fonts. Files that would not change are not touched, so `mkdocs serve` stays calm."""
+    """Write the notebooks, the fonts and what .cache keeps. Files that would not change are not touched, so `mkdocs serve` stays calm."""
     chapters = sorted((docs / "chapters").glob("[0-9]*.md"))
     if not chapters:
         raise FileNotFoundError(f"no chapters in {docs / 'chapters'}: is this a checkout of the course?")
@@ -108,15 +114,66 @@ def prepare(docs: Path = ROOT / "docs", cache: Path = ROOT / ".cache") -> None:
     for chapter in chapters:
         (decks / f"{chapter.stem}.html").write_text(slides.PLACEHOLDER, encoding="utf-8")
 
-    for problem in browser.prepare(docs, cache):
-        print(problem)
-
     import matplotlib
 
     fonts = cache / "plugin" / "social" / "fonts" / "DejaVu Sans"               # looked for here before any download
     fonts.mkdir(parents=True, exist_ok=True)
     for style, name in {"Regular": "DejaVuSans.ttf", "Bold": "DejaVuSans-Bold.ttf"}.items():
         shutil.copyfile(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name, fonts / f"{style}.ttf")
+
+    formulas = [path for path in sorted(docs.rglob("*.md")) if "<!-- check:" in path.read_text(encoding="utf-8")]
+    shares = 2 * (os.cpu_count() or 1)
+    side_by_side([("for browsers", for_browsers, (docs, cache)),
+                  *((f"formulas, {k + 1} of {shares}", judge, (formulas[k::shares],)) for k in range(shares))])
+    if waiting := blocks.waiting(docs):                                         # pages say how much the model weighs: it is there now
+        _load_libraries()
+        side_by_side([(os.path.relpath(page, docs), blocks.run, (page,)) for _, page in sorted(waiting, reverse=True)])
+
+
+def _load_libraries() -> None:
+    """Once, for all processes that are forked from here: what takes seconds to import, and nothing of the course itself, since each page
+    writes down what it uses of that."""
+    import matplotlib.pyplot
+    import torch
+    from diffusers import AutoencoderKL, UNet2DConditionModel  # noqa: F401
+    from transformers import CLIPTextModel, CLIPTokenizer  # noqa: F401
+
+    matplotlib.pyplot.switch_backend("agg")
+    torch.set_num_threads(1)
+
+
+def for_browsers(docs: Path, cache: Path) -> None:
+    """The runtimes, the model and the judge that the interactive pages load; what is left out is said."""
+    for problem in browser.prepare(docs, cache):
+        print(problem, flush=True)
+
+
+def judge(pages: list[Path]) -> None:
+    """Judge all formulas of some pages and their slips; course.equations keeps the verdicts."""
+    from course.equations.pages import check_page, note_html
+
+    for page in pages:
+        for checked in check_page(page):
+            note_html(checked, set())
+
+
+def side_by_side(tasks: list[tuple[str, Callable[..., None], tuple]]) -> None:
+    """Each (name, function, arguments) in a process of its own, as many at a time as there are cores. One that fails is left to the
+    build, which says where."""
+    context: Any = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+    running: dict[Any, tuple] = {}
+    tasks = tasks[::-1]
+    while tasks or running:
+        while tasks and len(running) < (os.cpu_count() or 1):
+            name, function, arguments = tasks.pop()
+            process = context.Process(target=function, args=arguments)
+            process.start()
+            running[process.sentinel] = process, name, time.perf_counter()
+        for sentinel in multiprocessing.connection.wait(list(running)):
+            process, name, began = running.pop(sentinel)
+            process.join()
+            failed = ", failed: left to the build" if process.exitcode else ""
+            print(f"{name}: {time.perf_counter() - began:.1f} s{failed}", flush=True)
 
 
 class Docstrings(griffe.Extension):

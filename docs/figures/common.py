@@ -168,9 +168,10 @@ def picture(image, name: str, alt: str, caption: str = "", width: int | None = N
 
 
 def data_address(image: Image.Image) -> str:
-    """A picture as a data address: WebP without loss, the very pixels in some three quarters of a PNG's bytes."""
+    """A picture as a data address: WebP without loss, the very pixels in some three quarters of a PNG's bytes. Method 6 would save three
+    hundredths more and take two hundred times as long."""
     buffer = io.BytesIO()
-    image.save(buffer, format="WEBP", lossless=True, quality=100, method=6, exact=True)
+    image.save(buffer, format="WEBP", lossless=True, quality=100, method=4, exact=True)
     return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
