@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -27,27 +30,50 @@ ROOT = Path(__file__).resolve().parent
 
 
 # What takes longest on one core, the longest first: begun last, it would leave the other workers without work.
-LONG = ("site", "course/emoji/test_emoji_teaching.py", "course/grading/test_release_and_templates.py", "course/grading/test_bulk.py",
+LONG = ("course/emoji/test_emoji_teaching.py", "course/grading/test_release_and_templates.py", "course/grading/test_bulk.py",
         "course/equations/test_judging.py", "course/grading/test_command.py", "exercises/test_progress.py", "exercises/test_mine.py",
         "course/grading/test_sandbox.py", "course/grading/test_one_verdict.py", "course/lab/test_report.py", "course/grading/test_hostile.py")
 
 
 def group_of(item: pytest.Item) -> str:
-    """What stays in one worker: a file, since its tests share what they set up; a chapter of test_variants.py; the site."""
+    """What stays in one worker: a file, since its tests share what they set up; a chapter of test_variants.py; a page of the site."""
     where = item.path.relative_to(ROOT) if item.path.is_relative_to(ROOT) else item.path
-    task = getattr(item, "callspec", None) and item.callspec.params.get("task_id")
-    return "site" if where.parts[0] == "site" else f"{where}{f' {task[:4]}' if task else ''}"
+    parameters = item.callspec.params if hasattr(item, "callspec") else {}
+    return f"{where} {parameters.get('task_id', '')[:4] or (parameters.get('source', '') if where.parts[0] == 'site' else '')}".strip()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """For workers side by side: which tests stay together, and the long ones first (with --no-loadscope-reorder, as in the Makefile)."""
+    """For workers side by side: which tests stay together, and the long ones first (with --no-loadscope-reorder, as in the Makefile); those of
+    the site come last, since it is built meanwhile."""
     if not config.pluginmanager.hasplugin("xdist"):
         return
     for item in items:
         item.add_marker(pytest.mark.xdist_group(group_of(item)))
     if os.environ.get("PYTEST_XDIST_WORKER"):
         rank = {name: n for n, name in enumerate(LONG)}
-        items.sort(key=lambda item: rank.get(group_of(item), len(rank)))
+        items.sort(key=lambda item: len(rank) + 1 if group_of(item).startswith("site") else rank.get(group_of(item), len(rank)))
+
+
+@pytest.fixture(scope="session")
+def published_in(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
+    """Where the site of this run is built, whatever the number of workers."""
+    base = tmp_path_factory.getbasetemp()
+    return (base.parent if hasattr(request.config, "workerinput") else base) / "published"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def site_in_the_making(request: pytest.FixtureRequest, published_in: Path):
+    """The site takes minutes to build, and its tests come last: one worker has it built while all work on the other tests."""
+    worker = getattr(request.config, "workerinput", {"workerid": "gw0"})["workerid"]
+    if worker != "gw0" or os.environ.get("SITE_DIR") or not any("site" in item.fixturenames for item in request.session.items):
+        yield
+        return
+    building = subprocess.Popen([sys.executable, "-m", "tests.site.build", str(published_in)], cwd=ROOT.parent, start_new_session=True,
+                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    yield
+    if building.poll() is None:                           # whoever stops early stops the build, too
+        os.killpg(building.pid, signal.SIGTERM)
+    building.wait()
 
 
 # scheduler_config.json of CompVis/stable-diffusion-v1-4. It names no timestep_spacing: every scheduler class has its own.

@@ -1,4 +1,4 @@
-"""The published site, built once per run, served on a free port of this machine, and opened in Debian's Chromium."""
+"""The published site, built once per run (build.py), served on a free port of this machine, and opened in Debian's Chromium."""
 
 from __future__ import annotations
 
@@ -6,17 +6,13 @@ import functools
 import http.server
 import os
 import shutil
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
 
-from course.site import finish
+from tests.site.build import ROOT, published
 
-ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 PAGES = sorted(str(path.relative_to(DOCS)) for path in DOCS.rglob("*.md"))
@@ -28,29 +24,10 @@ def url_of(source: str) -> str:
     return path.removesuffix("index") if path.split("/")[-1] == "index" else f"{path}/"
 
 
-def build(out: Path, config: Path = ROOT / "mkdocs.yml", **env: str) -> Path:
-    """`mkdocs build --strict` into `out`. Not quiet: with -q, --strict lets broken links pass."""
-    if config.parent == ROOT:
-        subprocess.run([sys.executable, "-m", "course.site"], cwd=ROOT, check=True)
-    done = subprocess.run([sys.executable, "-m", "mkdocs", "build", "--strict", "-f", str(config), "-d", str(out)], cwd=ROOT, text=True,
-                          capture_output=True, env={**os.environ, "NO_MKDOCS_2_WARNING": "1", "OMP_NUM_THREADS": "1", **env})
-    assert done.returncode == 0, f"mkdocs build --strict failed:\n{done.stdout[-4000:]}\n{done.stderr[-6000:]}"
-    finish(out)
-    return out
-
-
 @pytest.fixture(scope="session")
-def site(tmp_path_factory, worker_id) -> Path:
-    """Built once, whatever the number of workers: two builds at a time would write into each other's assets."""
+def site(published_in) -> Path:
     given = os.environ.get("SITE_DIR")                      # a site that was built before, to look at it again quickly
-    if given:
-        return Path(given)
-    base = tmp_path_factory.getbasetemp()
-    shared = (base if worker_id == "master" else base.parent) / "published"
-    with FileLock(f"{shared}.lock"):
-        if not shared.is_dir():
-            build(shared.with_suffix(".part"), CARDS="true").rename(shared)                          # as `make docs` does
-    return shared
+    return Path(given) if given else published(published_in)
 
 
 @pytest.fixture(scope="session")

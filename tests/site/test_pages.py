@@ -1,4 +1,4 @@
-"""Every page, in three views: nothing breaks, nothing is fetched from elsewhere, everybody can read it."""
+"""Every page, by day, in the dark and on a phone: nothing breaks, nothing is fetched from elsewhere, everybody can read it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageChops
 
-from tests.site.conftest import DOCS, PAGES, url_of
+from tests.site.conftest import DOCS, PAGES, VIEWS, url_of
 
 AXE = Path(__file__).parent / "vendor" / "axe.min.js"
 RULES = {                                       # in the dark only colours differ; on a phone boxes scroll and shrink
@@ -31,41 +31,40 @@ def violations(page, rules: list[str]) -> list[str]:
     Left out: the thousands of boxes inside a formula or a drawing. They are hidden from screen readers, which get MathML or the
     label, and they have the colour of the text around them.
     """
-    page.evaluate(AXE.read_text(encoding="utf-8"))
     found = page.evaluate("rules => axe.run({exclude: [['.katex'], ['figure svg *']]}, {runOnly: rules, resultTypes: ['violations']})",
                           rules)
     return ["\n    ".join([f"{v['id']}: {v['help']}"] + [f"{n['html'][:160]}  {n['any'][0]['message'] if n['any'] else ''}" for n in v["nodes"][:4]])
             for v in found["violations"]]
 
 
-def views() -> list:
-    """Every page by day and on a phone; in the dark those with figures, and the rest, whose colours are the same, among the slow tests."""
-    drawn = [source for source in PAGES if source.startswith("chapters/") or "/" not in source]
-    return [pytest.param(source, view, marks=() if view != "dark" or source in drawn else pytest.mark.slow)
-            for source in PAGES for view in ("light", "dark", "phone")]
-
-
-@pytest.mark.parametrize(("source", "view"), views())
-def test_page(visit, source, view):
-    opened = visit(view)
+@pytest.mark.parametrize("source", PAGES)
+def test_page(visit, source):
+    """One visit: by day with every box unfolded, then the same page in the dark, then as narrow as a phone."""
+    opened = visit("light")
     page = opened.open(url_of(source))
     assert page.locator(".math-error").count() == 0, page.locator(".math-error").first.inner_text()
     assert page.locator("article h1").count() == 1
+    assert not opened.wrong, opened.wrong
     width, room = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
     assert width <= room, f"{source} is {width} px wide on a screen of {room}"
+    page.add_style_tag(content="* { transition: none !important }")
+    page.evaluate(UNFOLD)
+    page.wait_for_function("!document.querySelector('article .formula-card[open] > section .formula-later')")
+    opened.ready()
+    assert page.locator(".math-error").count() == 0, page.locator(".math-error").first.inner_text()
+    page.evaluate(AXE.read_text(encoding="utf-8"))
+    for view, rules in RULES.items():
+        page.set_viewport_size(VIEWS[view]["viewport"])
+        page.evaluate("scheme => new Promise(done => { document.body.dataset.mdColorScheme = scheme; requestAnimationFrame(() => requestAnimationFrame(done)) })",
+                      "slate" if view == "dark" else "default")
+        width, room = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
+        assert width <= room, f"{source}, unfolded, is {width} px wide on a screen of {room} ({view})"
+        cut = page.evaluate("Array.from(document.querySelectorAll('.language-python pre > code')).filter(c => c.offsetParent"
+                            " && c.scrollWidth > c.clientWidth + 1).map(c => c.textContent.slice(0, 80))")
+        assert not cut, f"listings that are not seen whole ({view}): {cut}"
+        found = violations(page, rules)
+        assert not found, f"{view}\n" + "\n".join(found)
     assert not opened.wrong, opened.wrong
-    if view != "dark":
-        page.evaluate(UNFOLD)
-        page.wait_for_function("!document.querySelector('article .formula-card[open] > section .formula-later')")
-        opened.ready()
-        assert page.locator(".math-error").count() == 0, page.locator(".math-error").first.inner_text()
-        width = page.evaluate("document.documentElement.scrollWidth")
-        assert width <= room, f"{source}, unfolded, is {width} px wide on a screen of {room}"
-    found = violations(page, RULES[view])
-    assert not found, "\n".join(found)
-    cut = page.evaluate("Array.from(document.querySelectorAll('.language-python pre > code')).filter(c => c.offsetParent"
-                        " && c.scrollWidth > c.clientWidth + 1).map(c => c.textContent.slice(0, 80))")
-    assert not cut, f"listings that are not seen whole: {cut}"
     if re.search(r"figures\.common import .*\bsource\b", (DOCS / source).read_text(encoding="utf-8")):
         assert page.locator(".language-python pre > code").count(), "no listing is known as Python"
 

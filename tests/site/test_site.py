@@ -12,7 +12,8 @@ from urllib.parse import unquote, urljoin, urlsplit
 import pytest
 
 from course.site import notebook
-from tests.site.conftest import DOCS, PAGES, ROOT, Visit, build, url_of
+from tests.site.build import build
+from tests.site.conftest import DOCS, PAGES, ROOT, Visit, url_of
 
 CHAPTERS = sorted((DOCS / "chapters").glob("[0-9]*.md"))
 
