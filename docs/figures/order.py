@@ -10,7 +10,7 @@ from course.schedule import Level, NoiseSchedule
 from course.stable_diffusion import SD_V1
 from course.toy import Mixture, gaussian, ring
 
-from .common import INK, SAMPLER_STYLE, axes, figure
+from .common import BLUE, INK, ORANGE, SAMPLER_STYLE, axes, figure
 
 STEPS = (5, 10, 20, 40, 80, 160)
 NAMES = ("euler", "pndm", "lms", "heun", "dpmpp_2m")          # ddim is euler on one grid
@@ -48,6 +48,31 @@ def error(name: str, steps: int, world: str = "gaussian", skip_last: bool = Fals
     options = {"lower_order_final": False} if skip_last and "lower_order_final" in sampler.defaults() else {}
     miss = sampler.run(denoise, x, grid, lambda: torch.zeros_like(x), **options) - exact
     return float(miss.square().mean().sqrt() / exact.square().mean().sqrt()), calls
+
+
+def run_of(name: str, calls: int, seed: int = 1, points: int = 120) -> tuple[torch.Tensor, torch.Tensor]:
+    """(where a run on the ring ends that may call the denoiser `calls` times, where the exact flow from t = 999 ends), (points, 2) each."""
+    schedule, sampler = NoiseSchedule.from_config(SD_V1), SAMPLERS[name]
+    steps = max(1, {"heun": (calls + 1) // 2, "pndm": calls - 1}.get(name, calls))
+    noise = torch.randn(points, 2, generator=torch.Generator().manual_seed(seed)).double()
+    end = sampler.sample(WORLDS["ring"].denoise, noise, schedule, steps)
+    return end, WORLDS["ring"].flow(noise, schedule.at(999), sampler.grid(schedule, steps)[-1])
+
+
+def race(names: tuple[str, str] = ("heun", "dpmpp_2m"), calls: int = 10) -> str:
+    drawn, panels = axes(1, 2, width=7.0, height=3.2)
+    for panel, name in zip(panels, names, strict=True):
+        end, exact = run_of(name, calls)
+        panel.plot(torch.stack([exact[:, 0], end[:, 0]]), torch.stack([exact[:, 1], end[:, 1]]), color=ORANGE, lw=0.8)
+        panel.plot(*end.T, "o", color=BLUE, markersize=2.4)
+        error = (end - exact).square().sum(1).mean().sqrt()
+        panel.set(aspect="equal", xticks=[], yticks=[], title=f"{SAMPLERS[name].title}: error {error:.3g}")
+        panel.axis("off")
+    return figure(
+        drawn, "race",
+        "Two panels of points on a ring of six clumps. In one the orange lines that lead to where each point should be are longer.",
+        f"Two samplers with {calls} calls each, from the same noise. Blue: where they end; orange: how far from where the exact flow ends.",
+    )
 
 
 def table(world: str = "gaussian", names: tuple[str, ...] = NAMES, **options) -> str:

@@ -11,6 +11,18 @@ from .common import BLUE, GREEN, INK, ORANGE, PURPLE, axes, figure
 from .forward import WORLD, density, normal, stable_diffusion_schedule
 
 
+def step_back(seen: float, earlier: Level, later: Level, x: np.ndarray) -> tuple[np.ndarray, float, float, float]:
+    """q(x_earlier | x_later = seen) of the two bumps on the evenly spaced points x, its mean and variance, and KL in nats to the normal
+    distribution with these two."""
+    a, b = transition(earlier, later)
+    true, dx = normal(seen, a * x, b) * density(x, earlier), x[1] - x[0]
+    true /= true.sum() * dx
+    mean = float((true * x).sum() * dx)
+    variance = float((true * (x - mean) ** 2).sum() * dx)
+    surprise = np.log(np.maximum(true, 1e-300)) + (x - mean) ** 2 / (2 * variance) + np.log(2 * np.pi * variance) / 2
+    return true, mean, variance, float((true * surprise).sum() * dx)
+
+
 def steps_back() -> str:
     schedule = stable_diffusion_schedule()
     later, seen = schedule.at(400), -0.05
@@ -18,11 +30,7 @@ def steps_back() -> str:
     drawn, panels = axes(1, 3, width=7.4, height=2.5, sharey=False)
     for ax, t in zip(panels, (380, 200, None), strict=True):
         earlier = CLEAN if t is None else schedule.at(t)
-        a, b = transition(earlier, later)
-        true = normal(seen, a * x, b) * density(x, earlier)
-        true /= true.sum() * (x[1] - x[0])
-        mean = (true * x).sum() * (x[1] - x[0])
-        variance = (true * (x - mean) ** 2).sum() * (x[1] - x[0])
+        true, mean, variance, _ = step_back(seen, earlier, later, x)
         ax.fill_between(x, true, color=BLUE, alpha=0.5, lw=0, label="true step back")
         ax.plot(x, normal(x, mean, variance), color=ORANGE, label="best normal")
         ax.set(title="to the clean picture" if t is None else f"{later.t - t} steps back", xlabel="x", yticks=[])

@@ -10,12 +10,14 @@ import pytest
 import torch
 
 from course.samplers import SAMPLERS
-from course.schedule import NoiseSchedule, cosine_betas, linear_betas, scaled_linear_betas
-from course.stable_diffusion import SD_V1
-from course.toy import ring
+from course.schedule import cosine_betas, linear_betas, scaled_linear_betas
 from tests.site.conftest import ROOT
 
-PAGES = {"gap": "chapters/01-elbo/", "noise": "chapters/03-forward-process/", "race": "chapters/06-samplers/"}
+sys.path.insert(0, str(ROOT / "docs"))
+
+PAGES = {"gap": "chapters/01-elbo/", "arrows": "chapters/02-hierarchical-vae/", "noise": "chapters/03-forward-process/", "back": "chapters/04-reverse-process/",
+         "race": "chapters/06-samplers/", "guided": "chapters/08-guidance/", "distance": "chapters/11-evaluation/"}
+TO_LEAST = {"race"}          # the key that takes the first slider away from where it starts
 
 
 @pytest.fixture(scope="module")
@@ -23,13 +25,14 @@ def compute(contexts, served):
     page = contexts["light"].new_page()
     page.goto(served + PAGES["gap"])
     page.wait_for_selector("fig-gap[data-ready]")
-    yield lambda name, state: page.evaluate("([name, state]) => courseFigures[name].compute(state)", [name, state])
+    yield lambda name, state: page.evaluate("async ([name, state]) => { await courseFigures.load(name); const { figures } = courseFigures;"
+                                            " const typed = Object.fromEntries(figures[name].controls.map(c => [c.name, c.value]));"
+                                            " return figures[name].compute({ ...typed, ...state }) }", [name, state])
     page.close()
 
 
 @pytest.mark.parametrize(("towards", "tail"), [(0, 1), (0.25, 1), (1, 1), (0.6, 3.5), (1, 0.1)])
 def test_the_gap_is_pythons(compute, towards, tail):
-    sys.path.insert(0, str(ROOT / "docs"))
     from figures.elbo import JOINT, parts
 
     posterior, poor = JOINT / JOINT.sum(), np.array([0.30, 0.10, 0.05, 0.05, 0.15, 0.35])
@@ -59,14 +62,78 @@ def test_the_noise_is_pythons(compute, schedule, t):
 
 @pytest.mark.parametrize(("name", "budget", "steps"), [("heun", 9, 5), ("pndm", 8, 7), ("lms", 10, 10), ("ddim", 12, 12), ("euler", 3, 3), ("dpmpp_2m", 10, 10)])
 def test_the_race_is_pythons(compute, name, budget, steps):
-    schedule, sampler = NoiseSchedule.from_config(SD_V1), SAMPLERS[name]
-    noise = torch.randn(120, 2, generator=torch.Generator().manual_seed(1)).double()
-    grid = sampler.grid(schedule, steps)
-    end = sampler.sample(ring().denoise, noise, schedule, steps)
-    exact = ring().flow(noise, schedule.at(999), grid[-1])
+    from figures.order import run_of
+
+    end, exact = run_of(name, budget)
     found = compute("race", {"left": name, "right": "ddim", "budget": budget, "seed": 1})["left"]
     assert (found["steps"], found["calls"]) == (steps, budget)
-    assert found["error"] == pytest.approx((end - exact).square().sum(1).mean().sqrt().item(), abs=1e-4)
+    assert found["error"] == pytest.approx((end - exact).square().sum(1).mean().sqrt().item(), abs=1e-5)
+
+
+@pytest.mark.parametrize(("hidden", "first", "turned", "memory"), [
+    (3, "top", {2}, False), (3, "top", set(), False), (2, "top", set(), True), (5, "0", {1, 2, 3, 4, 5}, False), (4, "1", {2, 3, 4}, False),
+    (4, "1", {2, 3, 4}, True), (5, "top", {1, 5}, True), (3, "0", set(), False)])
+def test_the_arrows_are_pythons(compute, hidden, first, turned, memory):
+    from figures.hierarchy import joint, product
+
+    table = joint(hidden, memory)
+    ours, counts = product(table, hidden if first == "top" else int(first), turned)
+    found = compute("arrows", {"T": hidden, "first": first, "memory": memory, **{f"turn{t}": t in turned for t in range(1, 6)}})
+    assert found["counts"] == counts
+    assert (found["sum"], found["off"]) == pytest.approx((ours.sum(), abs(ours - table).max()), abs=1e-9)
+    assert (found["cell"] == -1) == (abs(ours - table).max() < 1e-9)
+    assert (found["cell"] == -1) == (counts == [1] * (hidden + 1) and not memory), "the ten-second rule, and where Markov is used"
+
+
+@pytest.mark.parametrize(("t", "back", "x"), [(400, 20, -0.05), (400, 200, -0.05), (400, 1000, -0.05), (999, 1, 2.0), (10, 9, 1.1), (700, 350, -1.5)])
+def test_the_step_back_is_pythons(compute, t, back, x):
+    from figures.forward import stable_diffusion_schedule
+    from figures.reverse import step_back
+
+    from course.forward import posterior
+    from course.schedule import CLEAN
+
+    schedule = stable_diffusion_schedule()
+    later, earlier = schedule.at(t), CLEAN if back > t else schedule.at(t - back)
+    _, mean, variance, kl = step_back(x, earlier, later, np.linspace(-4, 4, 2401))
+    found = compute("back", {"t": t, "back": back, "x": x})
+    assert (found["mean"], found["variance"]) == pytest.approx((mean, variance), abs=1e-5)
+    assert found["kl"] == pytest.approx(max(kl, 0), abs=1e-5)
+    for known, x0 in zip(found["known"], (-1.5, 1.0), strict=True):
+        one = torch.tensor([[x0]], dtype=torch.float64)
+        middle, spread = posterior(torch.tensor([[x]], dtype=torch.float64), one, later, earlier)
+        assert (known["mean"], known["variance"]) == pytest.approx((float(middle), float(spread)), abs=1e-5)
+
+
+@pytest.mark.parametrize(("scale", "low", "high", "against"), [(1, 0, 999, "all"), (3, 0, 999, "all"), (-1, 0, 999, "all"), (10, 200, 700, "all"), (4, 0, 999, "3")])
+def test_the_guided_crowd_is_pythons(compute, scale, low, high, against):
+    from figures.guided import CAPTION, EVERYTHING, SCHEDULE, SPOTS
+
+    from course.guidance import classifier_free, pair_of
+    from course.schedule import CLEAN
+    from course.toy import Mixture
+
+    negative = EVERYTHING if against == "all" else Mixture(SPOTS[int(against)][None], [0.35])
+    noise = torch.randn(320, 2, generator=torch.Generator().manual_seed(0)).double()
+    end = SAMPLERS["ddim"].sample(classifier_free(pair_of(negative.denoise, CAPTION.denoise), lambda level: scale if low <= level.t <= high else 1.0),
+                                  noise, SCHEDULE, 50)
+    found = compute("guided", {"scale": scale, "low": low, "high": high, "against": against})
+    assert found["share"] == (torch.cdist(end, SPOTS.double()).argmin(dim=1) < 2).double().mean().item()
+    assert found["spread"] == pytest.approx(end.var(dim=0).sum().sqrt().item(), abs=1e-5)
+    assert found["fit"] == pytest.approx(CAPTION.log_prob(end, CLEAN).mean().item(), abs=1e-5)
+
+
+@pytest.mark.parametrize(("n", "shift", "dimensions"), [(6, 0.0, 8), (2, 0.0, 2), (20, 0.5, 4), (100, 1.0, 2)])
+def test_the_distances_are_pythons(compute, n, shift, dimensions):
+    from figures.evaluation import measured
+
+    found = compute("distance", {"size": [2, 3, 6, 10, 20, 50, 100, 200].index(n), "shift": shift, "D": str(dimensions), "seed": 3})
+    frechet, kernel = measured(n, shift, dimensions, seed=3)
+    assert found["frechet"] == pytest.approx(frechet, abs=1e-5)
+    assert found["kernel"] == pytest.approx(kernel, abs=1e-5)
+    assert found["truth"]["frechet"] == pytest.approx(shift**2)
+    if n == 100:
+        assert np.mean(kernel) == pytest.approx(found["truth"]["kernel"], abs=4 * np.std(kernel) / math.sqrt(40))
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -78,7 +145,7 @@ def test_by_keyboard_on_a_phone_and_on_paper(visit, name):
     assert not still.count() or not still.is_visible()
     slider = figure.locator("input[type=range]").first
     slider.focus()
-    page.keyboard.press("End" if name != "race" else "Home")
+    page.keyboard.press("Home" if name in TO_LEAST else "End")
     assert figure.locator(".fig-report").inner_text() != before
     assert f"#fig-{name}:" in page.url
     assert figure.locator("svg").get_attribute("aria-label") == figure.locator(".fig-report").inner_text()
@@ -86,7 +153,7 @@ def test_by_keyboard_on_a_phone_and_on_paper(visit, name):
     page.goto("about:blank")
     page.goto(address)
     page.wait_for_selector(f"fig-{name}[data-ready]")
-    assert float(figure.locator("input[type=range]").first.input_value()) == float(slider.get_attribute("max" if name != "race" else "min"))
+    assert float(figure.locator("input[type=range]").first.input_value()) == float(slider.get_attribute("min" if name in TO_LEAST else "max"))
     width, room = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
     assert width <= room
     page.emulate_media(media="print")
@@ -103,5 +170,33 @@ def test_a_bad_address_is_harmless(visit):
     assert not opened.wrong, opened.wrong
 
 
+def test_switches_taps_and_drags(visit):
+    """A tap on an arrow turns it, a box does the same, and a finger in the picture moves the point."""
+    opened = visit("phone")
+    page = opened.open(PAGES["arrows"])
+    figure = page.locator("fig-arrows[data-ready]")
+    assert "z₂ twice" in figure.locator(".fig-report").inner_text()
+    figure.locator("[data-toggle=turn2] rect").click()
+    assert "joint distribution in all 16 cases" in figure.locator(".fig-report").inner_text()
+    assert not figure.get_by_label("turned: z₁ and z₂").is_checked()
+    figure.get_by_label("turned: x and z₁").check()
+    assert "z₁ twice" in figure.locator(".fig-report").inner_text()
+    assert not figure.get_by_label("turned: z₄ and z₅").is_visible()
+    page = opened.open(PAGES["back"])
+    figure = page.locator("fig-back[data-ready]")
+    figure.locator(".fig-drawing svg").evaluate("svg => svg.scrollIntoView({ block: 'center' })")
+    box = figure.locator(".fig-drawing svg").bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * (20 + 520 * 4 / 6) / 560, box["y"] + 40)
+    page.mouse.up()
+    assert float(figure.locator("input[name=x]").input_value()) == pytest.approx(1.0, abs=0.06)
+    assert not opened.wrong, opened.wrong
+
+
 def test_the_library_and_its_figures_are_small():
-    assert (ROOT / "docs" / "javascripts" / "figures.js").stat().st_size < 24_000
+    scripts = ROOT / "docs" / "javascripts"
+    assert (scripts / "figures.js").stat().st_size < 12_000
+    assert {path.stem for path in (scripts / "figures").glob("*.js")} == set(PAGES)
+    for path in (scripts / "figures").glob("*.js"):
+        assert path.stat().st_size < 12_000, path.name
