@@ -1,6 +1,6 @@
 // The small Stable Diffusion in the page: tokenizer, noise, guidance and pictures, as in course/stable_diffusion.py, with the networks as
-// ONNX (course/browser.py) and the samplers of samplers.js. The same seed gives the same picture as in Python; tests/site/test_studio.py
-// compares them. Nothing is loaded before load() is called.
+// ONNX (course/browser.py) and the samplers of samplers.js. The same seed gives the same picture as in Python, but for values that two
+// libraries' sums round to neighbouring levels; tests/site/test_studio.py compares them. Nothing is loaded before load() is called.
 (() => {
   "use strict";
   // ---------------------------------------------------------------------------------------------- torch.randn on the CPU
@@ -103,6 +103,8 @@
 
   const engine = (ort, sessions, tokens) => {
     const tensor = (values, shape) => new ort.Tensor("float32", Float32Array.from(values), shape);
+    // The network itself: x (B, 4, 8, 8) as one list, a time, the words of B prompts -> its answer, like x
+    const predict = async (x, t, words) => (await sessions.unet.run({ x: tensor(x, [x.length / SIZE, CHANNELS, SIDE, SIDE]), t: tensor([t], [1]), context: words })).out.data;
     const context = async (prompts) => {
       const ids = BigInt64Array.from(prompts.flatMap((prompt) => tokens.ids(prompt)), BigInt);
       return (await sessions.text.run({ ids: new ort.Tensor("int64", ids, [prompts.length, tokens.length]) })).out;
@@ -122,9 +124,7 @@
       const noise = draw(SIZE), guided = guidance !== 1;
       const words = await context(guided ? [negative, prompt] : [prompt]);
       const denoise = async (x, level) => {
-        const { data } = (await sessions.unet.run({
-          x: tensor(guided ? [...x, ...x] : x, [guided ? 2 : 1, CHANNELS, SIDE, SIDE]), t: tensor([level.t], [1]), context: words,
-        })).out;
+        const data = await predict(guided ? [...x, ...x] : x, level.t, words);
         const first = Float64Array.from(data.subarray(0, SIZE)), second = guided ? Float64Array.from(data.subarray(SIZE)) : first;
         const eps = guided ? first.map((c, i) => c + guidance * (second[i] - c)) : first;
         seen.push({ t: level.t, x, x0: x0Of(x, eps, level), negative: x0Of(x, first, level), positive: x0Of(x, second, level) });
@@ -134,7 +134,7 @@
       const { path, calls } = await sampleSlowly(denoise, sampler, noise, steps, () => draw(SIZE));
       return { x: path.at(-1), pixels: await decode(path.at(-1)), seen, calls };
     };
-    return { paint, decode, tokens };
+    return { paint, decode, tokens, context, predict };
   };
 
   window.coursePaint = { generator, tokenizer, load };

@@ -20,7 +20,7 @@
       const range = (name, label, least, most, step) => `<label for="${id}${name}">${label}: <output name="${name}Out"></output></label>
         <input id="${id}${name}" name="${name}" type="range" min="${least}" max="${most}" step="${step}">`;
       this.innerHTML = `
-        <p class="studio-label"><strong>Learned.</strong> The course's own text-to-image model, run in this page. The same seed gives the same picture as in Python.</p>
+        <p class="studio-label"><strong>Learned.</strong> The course's own text-to-image model, run in this page. The same seed gives the same picture as in Python, to one level of 255.</p>
         <form class="studio-form">
           <div class="studio-words">
             ${choice("one", "What", objects)}${choice("relation", "Where", ["alone, large", "alone, small", "above", "left of"])}${choice("two", "What else", objects)}${choice("colour", "On", colours)}
