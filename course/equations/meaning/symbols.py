@@ -431,8 +431,13 @@ def _states(chain: Chain, path: Path) -> bool:
 
 
 def _forward_marginal(base: Table, text: Chain) -> list[Table]:
-    """The score literature's p(x_t): the forward marginal, where the text has no other law p."""
+    """The score literature's p(x_t): the forward marginal, where the text has no other law p, not the setting's p(x_T), and no q(x_t)
+    beside it: that the two letters are one law is then a claim."""
     laws = [n for n in walk(text) if isinstance(n, Density) and n.letter == "p"]
+    if any(n.letter == "q" and len(n.args) == 1 and not n.given for n in walk(text) if isinstance(n, Density)):
+        return []
+    if any(s.sub == (Index("T", 0),) for n in laws for s in n.args):
+        return []
     if not laws or any(n.given or len(n.args) != 1 or n.labels or n.args[0].name != "x" or not n.args[0].sub for n in laws):
         return []
 
@@ -810,6 +815,8 @@ def _over_everything(base: Table, reading: Reading) -> list[Table]:
     laws = [w.dist for c in reading.chains for t in c.terms for n in walk(t) if isinstance(n, Expect) for w in n.laws]
     bare = any(isinstance(d, Density) and not d.args for d in laws)
     whole = any(isinstance(d, Density) and d.args and not d.given for d in laws)
+    marginal = [n for c in reading.chains for n in walk(c) if isinstance(n, Density) and n.letter == "q" and n.args and not n.given]
+    whole |= any(s.name == "x" and s.sub != (START,) for n in marginal for s in n.args)  # KL(q(x_T) || p(x_T)): x_0 is drawn, too
     if first is None or not bare or not whole:
         return []
     return [replace(base, joint=True, said=(*base.said, r"$\mathbb{E}_q$ averages over $x_0$ as well"))]

@@ -922,7 +922,7 @@ def _refute_numbers(line: tree.Chain) -> Outcome | None:
     """Values at which a line fails that adds or compares numbers and vectors: where d = 1 all of them are numbers."""
     from course.equations.meaning.algebra import Beyond, Full, Undefined
 
-    if line.relations[0] != "=" or any(isinstance(n, Sym) and n.name in ("I", "d") for n in tree.walk(line)):
+    if line.relations[0] not in ("=", "propto") or any(isinstance(n, Sym) and n.name in ("I", "d") for n in tree.walk(line)):
         return None
 
     def numbers(m: Meaning, line: tree.Chain):
@@ -939,19 +939,23 @@ def _refute_numbers(line: tree.Chain) -> Outcome | None:
         return tuple(m.as_number(s) for s in sides)
 
     try:
-        found = _refute(line, "=", numbers)
+        if line.relations[0] == "propto":
+            of = next((n.args[0] for n in tree.walk(line) if isinstance(n, Density) and n.args), Sym(""))
+            found = _refute_ratio(line, tree.latex(of), numbers) if of.name == "x" and of.sub else None
+        else:
+            found = _refute(line, "=", numbers)
     except (NotSaid, Beyond, Full, Concrete):
         return None
     return found and replace(found, reason=f"read for d = 1, where vectors are numbers: {found.reason}")
 
 
-def _refute_ratio(line: tree.Chain, name: str) -> Outcome | None:
+def _refute_ratio(line: tree.Chain, name: str, build=_sides) -> Outcome | None:
     """Exact values of `name` at which the ratio of both sides is not the same."""
     from course.equations.meaning.algebra import Undefined
 
     for attempt in range(4):
         try:
-            values = Values(line, _sides, attempt)
+            values = Values(line, build, attempt)
             logs = []
             for number in ("2", "3"):
                 values.shown[name] = number
