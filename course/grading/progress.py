@@ -179,9 +179,9 @@ def show(console: Console, tasks: dict[str, Task], results: dict[str, Result], b
             console.print(Padding(Text(result.feedback), (0, 0, 1, 4)))
         elif result.status == "not_attempted" and "has no function" in result.feedback:
             console.print(Padding(Text(f"{result.id}: {result.feedback}"), (0, 0, 0, 0)))
-    score, most = total(results.values())
+    score, most, beyond = total(results.values())
     done = sum(r.status == "passed" for r in results.values())
-    console.print(f"[bold]{score:g} of {most:g} points[/bold], {done} of {len(results)} tasks  {bar(score, most)}")
+    console.print(f"[bold]{points(score, most, beyond)}[/bold], {done} of {len(results)} tasks  {bar(score, most)}")
     if (task := next_task(tasks, results)) is not None:
         console.print(f"Next: [bold]{task.id}[/bold], {escape(task.title)}, in exercises/{_file(task)}. "
                       f"Stuck? [bold]course hint {task.id}[/bold]")
@@ -189,10 +189,16 @@ def show(console: Console, tasks: dict[str, Task], results: dict[str, Result], b
         console.print("Everything is done. [bold]course render --mine \"a bear above a horse\"[/bold] paints with it.")
 
 
-def total(results: Iterable[Result]) -> tuple[float, float]:
-    """(points earned, points that can be reached): extra tasks add to the first only."""
+def total(results: Iterable[Result]) -> tuple[float, float, float]:
+    """(points earned, points that can be reached, points of extra tasks, which come on top)."""
     results = list(results)
-    return round(sum(r.score for r in results), 2), sum(r.max_score for r in results if not r.extra)
+    core = [r for r in results if not r.extra]
+    return (round(sum(r.score for r in core), 2), sum(r.max_score for r in core), round(sum(r.score for r in results if r.extra), 2))
+
+
+def points(score: float, most: float, beyond: float) -> str:
+    """The three of `total` in words."""
+    return f"{score:g} of {most:g} points" + (f" and {beyond:g} extra" if beyond else "")
 
 
 def bar(score: float, most: float, width: int = 25) -> str:
@@ -226,8 +232,9 @@ def _chapter_table(tasks: dict[str, Task], results: dict[str, Result]) -> Table:
         if not rows:
             continue
         counts = {s: sum(r.status == s for r in rows) for s in WORDS}
-        score, most = total(rows)
-        table.add_row(chapter, f"{score:g} / {most:g}", f"[green]{counts['passed']}[/green]" if counts["passed"] else "-",
+        score, most, beyond = total(rows)
+        reached = f"{score:g} / {most:g}" + (f" + {beyond:g}" if beyond else "")
+        table.add_row(chapter, reached, f"[green]{counts['passed']}[/green]" if counts["passed"] else "-",
                       f"[red]{counts['failed']}[/red]" if counts["failed"] else "-", str(counts["not_attempted"] or "-"))
     return table
 
@@ -329,8 +336,8 @@ def watch(names: Sequence[str], folder: Path = EXERCISES, console: Console | Non
             results |= fresh
             show(console, tasks, fresh)
             if len(results) > len(fresh):
-                score, most = total(results.values())
-                console.print(f"Altogether {score:g} of {most:g} points  {bar(score, most)}")
+                score, most, beyond = total(results.values())
+                console.print(f"Altogether {points(score, most, beyond)}  {bar(score, most)}")
 
 
 def stamps(folder: Path) -> dict[str, tuple[int, int]]:

@@ -148,8 +148,8 @@ def release(folder: Path | str, source: Path | str = REPOSITORY, order: str | No
                 text = (source / relative).read_text(encoding="utf-8")
                 if order and relative.parts[0] == "exercises":
                     text = permuted_text(text, load_answers(checks / "answers"), order)
-                target.write_text({"mkdocs.yml": _menu, "Makefile": _makefile, "README.md": _readme}.get(relative.name, _linked)(text, relative, there),
-                                  encoding="utf-8")
+                put_right = {"mkdocs.yml": _menu, "Makefile": _makefile, "README.md": _readme}.get(relative.name, _linked)
+                target.write_text(put_right(text, relative, there), encoding="utf-8")
         shutil.copyfile(AGENTS, work / "AGENTS.md")
         os.chmod(work, 0o755)
         if folder.exists():
