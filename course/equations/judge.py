@@ -17,6 +17,7 @@ from course.equations import repairs
 from course.equations.evidence import ACCEPTED, Derivation, Step, Verdict
 from course.equations.meaning import symbols
 from course.equations.meaning.closed_forms import is_noise
+from course.equations.meaning.coordinates import one_coordinate
 from course.equations.meaning.paths import Paths
 from course.equations.meaning.settings import BadSetting, Setting, checked, model, with_laws
 from course.equations.meaning.symbols import Table
@@ -45,6 +46,7 @@ from course.equations.reading.tree import (
     outline,
     walk,
 )
+from course.equations.reading.words import NEW_STATEMENT
 from course.equations.search.gaussian import CONSTANTS
 from course.equations.search.probability import (
     Claim,
@@ -144,7 +146,7 @@ def declared(text: str, setting: Setting | Paths | None) -> tuple[str, Setting |
             laws[row["name"]] = row["meaning"]
             lines[n] = ""
         else:
-            lines[n] = rf"{row['name']} := {row['meaning']} \\"
+            lines[n] = f"{row['name']} := {row['meaning']} {NEW_STATEMENT}"
     if laws:
         p = laws.get("p") or re.sub(r"\bq(?=\()", "p", laws["q"])  # a law that is not declared has the factors of the other
         q = laws.get("q") or re.sub(r"\bp(?=\()", "q", laws["p"])
@@ -384,6 +386,8 @@ def _line(table: Table, left: Node, sign: str, right: Node, explain: bool) -> Ve
         return _undeclared(letters, "the setting gaussian")
     if verdict.kind != "refuted":
         return verdict
+    if one_coordinate(*(symbols.written_out(side, table.names) for side in (left, right))) is not None:
+        return verdict  # means and variances of any value
     if table.sense.path is not None:
         letters = symbols.strangers(left, right, table)
         return _undeclared(letters, "the setting") if letters else verdict

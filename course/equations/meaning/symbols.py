@@ -346,6 +346,8 @@ NOT_LETTERS = {*"IdetTCHzsijkn", "pi", "cdot", "sigmoid", "const", "tau", "theta
 def known_letter(name: Node, other: Node) -> bool:
     """Does the Gaussian setting give this name a meaning? other: what it is put equal to."""
     s = _head(name)
+    if isinstance(s, Density) and any(a.name not in ("x", "cdot") for a in s.args):
+        return False  # q(z|x), p(z): laws that a text declares
     if isinstance(s, Density):
         return not (s.letter == "p" and len(s.args) == 1 and not s.given and s.args[0].sub != (Index("T", 0),))
     if not isinstance(s, Sym):

@@ -980,6 +980,9 @@ class Emitter:
             if re.match(r"\s*(\(\d+\))?\s*(\\end|$)", rest):
                 return i + 1
             return self.dots(i, i + 1, end)
+        if t == NEW_STATEMENT:
+            self.add("ROW", t, i)
+            return i + 1
         if t == r"\vdots" or (t == "!" and not self.plain(i + 1, self.row_end(i, end))):
             return i + 1
         return None
@@ -1416,6 +1419,7 @@ class Emitter:
 
 # ------------------------------------------------------------------------------------------- brackets and context
 
+NEW_STATEMENT = r"\endlet"  # what stands after a let row, also where the text goes on with a minus
 OPENERS = ("COVOPEN", "LPAR", "GOPEN", "NORMOPEN", "LSUB", "DENSOPEN", "KLOPEN", "NORMALOPEN", "APPLYOPEN", "INFOOPEN")
 SHOWN = {"GOPEN": "{", "LSUB": "_{", "NORMOPEN": r"\|"}
 FUNCTIONS = {"SNR", "mu", "Var", "Cov", "f", "g", "F", "score"}
@@ -1694,7 +1698,7 @@ def rows(items: list[Word]) -> list[Word]:
                 or not out
                 or out[-1].type in ("ROW", "REL", "SIM", "SIGN", "TIMES", "SLASH")
                 or following is None
-                or following.type in ("REL", "SIM", "SIGN", "TIMES", "SLASH")
+                or (word.value != NEW_STATEMENT and following.type in ("REL", "SIM", "SIGN", "TIMES", "SLASH"))
             ):
                 continue
         out.append(word)

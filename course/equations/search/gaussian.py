@@ -36,6 +36,7 @@ from course.equations.meaning.closed_forms import (
     rank,
     shifted,
 )
+from course.equations.meaning.coordinates import SUMS, one_coordinate
 from course.equations.meaning.paths import PathMeaning, meaning
 from course.equations.reading import tree
 from course.equations.reading.tree import (
@@ -110,6 +111,11 @@ def decide(left: Node, relation: str, right: Node, sense: Sense = PLAIN) -> Outc
     nodes = [n for side in (left, right) for n in tree.walk(side)]
     if len(nodes) > MAX_NODES or sum(isinstance(n, Big) for n in nodes) > MAX_BIGS:
         return Outcome("undecided", f"the line is too long: more than {MAX_NODES} parts, or {MAX_BIGS} sums and products")
+    if sense.path is None and (one := one_coordinate(left, right)) is not None:
+        found = decide(one[0], relation, one[1], replace(sense, one=True))
+        where = {one[2].get(name, name): value for name, value in found.where.items()}
+        where = {"the number of coordinates": "1", **where} if found.kind == "refuted" else {}
+        return replace(found, where=where, assumes=(SUMS, *found.assumes), indexed=False)
     try:
         same = left == right
         if sense.path is None:

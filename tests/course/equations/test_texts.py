@@ -334,6 +334,38 @@ def test_a_fault_inside_is_undecided_and_can_be_reported(monkeypatch):
     assert re.search(r"the checker failed on this \(KeyError.*reference [0-9a-f]{8}", verdict.reason)
 
 
+DIVERGENCE = r"\mathrm{KL}(\mathcal{N}(\mu, \mathrm{diag}(\sigma^2))\|\mathcal{N}(0,I))"
+LAWS = "let q(z|x) = \\mathcal{N}(z;\\mu,\\mathrm{diag}(\\sigma^2))\nlet p(z) = \\mathcal{N}(z;0,I)\n"
+
+
+@pytest.mark.parametrize(
+    ("latex", "kind"),
+    [
+        (DIVERGENCE + r" = \frac12\sum_{j=1}^J(\mu_j^2+\sigma_j^2-1-\log\sigma_j^2)", "identity"),
+        ("-" + DIVERGENCE + r" = \frac12\sum_{j=1}^J\left(1+\log(\sigma_j^2)-\mu_j^2-\sigma_j^2\right)", "identity"),
+        (DIVERGENCE + r" = \frac12\left(\|\mu\|^2 + \sum_{j=1}^J(\sigma_j^2-1-\log\sigma_j^2)\right)", "identity"),
+        (DIVERGENCE + r" = \frac12\sum_{j=1}^J(\mu_j^2+\sigma_j^2-\log\sigma_j^2) - \frac{J}{2}", "identity"),
+        (DIVERGENCE + r" = \frac12\sum_{j=1}^J(\mu_j^2+\sigma_j^2-1-\log\sigma_j)", "refuted"),
+        (DIVERGENCE + r" = \frac12\sum_{j=1}^J(\mu_j^2+\sigma_j^2+1-\log\sigma_j^2)", "refuted"),
+        (DIVERGENCE + r" = -\frac12\sum_{j=1}^J(\mu_j^2+\sigma_j^2-1-\log\sigma_j^2)", "refuted"),
+        # no sum over coordinates, or not over all of them: never accepted
+        (DIVERGENCE + r" = \frac12\sum_{j=1}^J(\mu_j^2+\sigma_j^2-\log\sigma_j^2) - \frac{1}{2}", "outside"),
+        (DIVERGENCE + r" = \frac12\sum_{j=1}^J(\mu_j^2+\sigma_j^2-\log\sigma_j^2) - \frac{d}{2}", "outside"),
+        (DIVERGENCE + r" = \frac12\prod_{j=1}^J(\mu_j^2+\sigma_j^2-1-\log\sigma_j^2)", "outside"),
+        (DIVERGENCE + r" = \frac12\sum_{j=2}^J(\mu_j^2+\sigma_j^2-1-\log\sigma_j^2)", "outside"),
+        (LAWS + r"-\mathrm{KL}(q(z|x)\|p(z)) = \frac12\sum_{j=1}^J(1+\log\sigma_j^2-\mu_j^2-\sigma_j^2)", "identity"),
+        (LAWS + r"\mathrm{KL}(q(z|x)\|p(z)) = \frac12\sum_{j=1}^J(1+\log\sigma_j^2-\mu_j^2-\sigma_j^2)", "refuted"),
+    ],
+)
+def test_the_divergence_of_a_variational_autoencoder(latex, kind):
+    verdict = judge(latex, "gaussian", explain=False)
+    assert verdict.kind == kind, verdict.reason
+    if kind == "identity":
+        assert "sums over them" in verdict.assumptions[0]
+    if kind == "refuted":
+        assert r"\mu_1" in str(verdict.counterexample)
+
+
 REASONS = [
     ("gaussian", r"\bar\alpha_t = \prod_{t=1}^T \alpha_t", r"The index t of \prod_{t=1}^{T} runs inside it, and t outside of it is another one"),
     ("diffusion", r"\log p(x_{t-1}|x_t) = \sum_{t=1}^T \log p(x_{t-1}|x_t)", "with two letters the line says what is meant, such as s inside"),
