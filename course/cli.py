@@ -215,13 +215,14 @@ def exam(
     seed: Annotated[int, typer.Option(help="Another seed, another paper, equally hard")],
     tasks: Annotated[int, typer.Option(help="Questions: formulas, numbers and code in turn")] = 6,
     out: Annotated[Path, typer.Option(help="The folder for paper.html, key.json and answers.toml")] = Path("out/exam"),
+    pdf: Annotated[bool, typer.Option("--pdf", help="Print paper.pdf, too, with the Chromium or Chrome of this machine")] = False,
     mark: Annotated[list[Path] | None, typer.Option(metavar="ANSWERS.toml", help="Mark filled-in forms instead; repeat for several")] = None,
 ) -> None:
     """Write an exam with its key, or mark the answers to one. Every right line is proved, every wrong one refuted."""
     def work() -> None:
         from course.grading.exam import marks_of, write_exam
 
-        print(marks_of(mark, seed, tasks) if mark else "\n".join(map(str, write_exam(out, seed, tasks))))
+        print(marks_of(mark, seed, tasks) if mark else "\n".join(map(str, write_exam(out, seed, tasks, pdf))))
 
     _or_fail(work)
 
@@ -492,7 +493,7 @@ def train(
         from course.emoji.train import train as run
 
         if evaluate:
-            from course.emoji.evaluate import evaluate_and_write
+            from course.lab.evaluate import evaluate_and_write
 
             print(evaluate_and_write(weights, out, threads))
         else:

@@ -69,7 +69,7 @@ def verdicts(probe: Probe, pictures: Tensor, scenes: Sequence[Scene]) -> dict[st
     of objects in the right arrangement, "all" when objects and relation are right (colour and size are counted apart),
     "everything" when colour and size are too.
     """
-    logits = {}
+    logits: dict[str, list[Tensor]] = {}
     for part in pictures.split(256):
         for question, value in probe.answers(part).items():
             logits.setdefault(question, []).append(value.argmax(1))

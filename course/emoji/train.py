@@ -276,7 +276,7 @@ def train_dit(out: Path, vae: AutoencoderKL, text_encoder: CLIPTextModel, tokeni
 
 def new_dit() -> DiT:
     network = DiT(DIT)
-    network.config = DIT
+    network.config = DIT  # type: ignore[assignment]  # as diffusers' networks have one
     return network
 
 

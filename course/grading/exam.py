@@ -13,7 +13,11 @@ from __future__ import annotations
 import html
 import json
 import math
+import os
 import random
+import shutil
+import subprocess
+import tempfile
 import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -21,6 +25,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from course.grading.values import plain
 from course.grading.writers import save
 
 TRUE = (          # all in the setting `gaussian`; each is proved again whenever it is used
@@ -273,14 +278,39 @@ def _right(question: Question, answer: str) -> bool:
     return math.isfinite(value) and abs(value - key) <= TOLERANCE * max(abs(key), TOLERANCE)
 
 
-def write_exam(folder: Path, seed: int, tasks: int) -> list[Path]:
-    """Write paper.html, key.json and answers.toml into the folder."""
+def write_exam(folder: Path, seed: int, tasks: int, pdf: bool = False) -> list[Path]:
+    """Write paper.html, key.json and answers.toml into the folder; with `pdf` paper.pdf, too. Raises what `print_pdf` raises."""
     questions = exam(seed, tasks)
     files = {"paper.html": paper(questions, f"Exam {seed}"), "answers.toml": form(questions, seed),
              "key.json": json.dumps({"seed": seed, "questions": [asdict(q) for q in questions]}, indent=1, ensure_ascii=False) + "\n"}
     for name, text in files.items():
         save(folder / name, text)
-    return [folder / name for name in files]
+    return [folder / name for name in files] + ([print_pdf(folder / "paper.html")] if pdf else [])
+
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
+
+
+def print_pdf(page: Path) -> Path:
+    """Print a page into the PDF beside it, by the browser of this machine. The variable CHROMIUM names another one.
+
+    Raises ValueError if there is no browser, or if it did not print; a PDF from before is then as it was.
+    """
+    browser = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
+    if browser is None:
+        raise ValueError(f"no Chromium or Chrome here to print with: install one, name it in the variable CHROMIUM, or open {page} and print it")
+    with tempfile.TemporaryDirectory(dir=page.parent) as work:
+        made = Path(work) / "made.pdf"
+        command = [browser, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={work}/profile", "--no-pdf-header-footer",
+                   f"--print-to-pdf={made}", page.resolve().as_uri()]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=120, errors="replace")
+            said = done.stderr.strip().splitlines()[-1:]
+        except (OSError, subprocess.TimeoutExpired) as error:
+            said = [str(error)]
+        if not made.is_file() or not made.read_bytes().startswith(b"%PDF"):
+            raise ValueError(f"{browser} did not print {page}: {plain(said[0] if said else 'it said nothing', 300)}")
+        return made.replace(page.with_suffix(".pdf"))
 
 
 def marks_of(paths: Sequence[Path], seed: int, tasks: int) -> str:

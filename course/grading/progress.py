@@ -326,9 +326,9 @@ def watch(names: Sequence[str], folder: Path = EXERCISES, console: Console | Non
             if key == "h" and (task := next_task(tasks, results)) is not None:
                 hint(task.id, folder=folder, console=console)
                 continue
-            names = {Path(path).name for path in changed}
+            files = {Path(path).name for path in changed}
             again = chosen if key == "r" else [
-                name for name in chosen if names & {f"{tasks[name].chapter}.py", f"{tasks[name].chapter}.md", *tasks[name].weights}]
+                name for name in chosen if files & {f"{tasks[name].chapter}.py", f"{tasks[name].chapter}.md", *tasks[name].weights}]
             if not again:
                 continue
             console.rule(time.strftime("%H:%M:%S ") + (", ".join(sorted(Path(p).name for p in changed)) or "everything"))

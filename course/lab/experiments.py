@@ -25,7 +25,6 @@ from course.components import Components, load_components
 from course.editing import by_step, img2img, inpaint, invert, null_text, repaint, shared_attention, upwards
 from course.emoji import folder
 from course.emoji.data import CELL, OBJECTS, SIZE, Scene, caption, draw_batch, parse, place, random_scene
-from course.emoji.evaluate import features
 from course.emoji.probe import load_probe, targets, verdicts
 from course.flow import FlowSchedule, euler, heun, off_flow
 from course.guidance import (
@@ -40,6 +39,7 @@ from course.guidance import (
     projected,
     zero_star,
 )
+from course.lab.evaluate import features
 from course.lab.metrics import diversity, mean_interval, wilson
 from course.nets import as_part, load_part
 from course.pictures import write_whole
@@ -233,9 +233,13 @@ def _held(probe: Any, y: Tensor, x: Tensor, chunk: Sequence[tuple[Scene, Scene]]
 # ------------------------------------------------------------------------------------------------ guidance
 
 
-def _scaled(scale: Callable[[Sequence[Level]], Scale], **options: Any) -> Callable[..., Denoise]:
-    """Classifier-free guidance with a scale that may depend on the level and on the grid."""
-    return lambda parts, prompts, grid: classifier_free(predictions(parts, prompts), scale(grid), **options)
+def _scaled(scale: Scale, **options: Any) -> Callable[..., Denoise]:
+    """Classifier-free guidance with a scale that may depend on the level."""
+    return lambda parts, prompts, grid: classifier_free(predictions(parts, prompts), scale, **options)
+
+
+def _plus_plus(share: float) -> Callable[..., Denoise]:
+    return lambda parts, prompts, grid: classifier_free(predictions(parts, prompts), plus_plus(share, grid))
 
 
 def _projected(scale: float, **options: Any) -> Callable[..., Denoise]:
@@ -289,11 +293,11 @@ def _flowing(rule: Callable[[Pair, float], Denoise], scale: float) -> Callable[.
 
 KINDS: dict[str, dict[str, Callable[..., Denoise]]] = {
     "none": {"1": lambda parts, prompts, grid: alone(parts, prompts)},
-    "classifier-free": {f"{g:g}": _scaled(lambda grid, g=g: g) for g in (2.0, 3.0, 7.5, 15.0)},
-    "limited interval": {f"{g:g}": _scaled(lambda grid, g=g: interval(g, 0.5, 5.0)) for g in (3.0, 7.5, 15.0)},
-    "CFG++": {f"{s:g}": _scaled(lambda grid, s=s: plus_plus(s, grid)) for s in (0.2, 0.5, 1.0)},
+    "classifier-free": {f"{g:g}": _scaled(g) for g in (2.0, 3.0, 7.5, 15.0)},
+    "limited interval": {f"{g:g}": _scaled(interval(g, 0.5, 5.0)) for g in (3.0, 7.5, 15.0)},
+    "CFG++": {f"{s:g}": _plus_plus(s) for s in (0.2, 0.5, 1.0)},
     "APG": {f"{g:g}": _projected(g, most=5.0, momentum=-0.5) for g in (3.0, 7.5, 15.0)},
-    "rescaled by 0.7": {f"{g:g}": _scaled(lambda grid, g=g: g, guidance_rescale=0.7) for g in (7.5, 15.0)},
+    "rescaled by 0.7": {f"{g:g}": _scaled(g, guidance_rescale=0.7) for g in (7.5, 15.0)},
     "perturbed attention": {f"{s:g}": _attention(s) for s in (1.0, 3.0)},
     "autoguidance": {f"{g:g}": _auto(g) for g in (1.5, 2.0, 3.0)},
     "a classifier, no prompt": {f"{s:g}": _classified(s, False) for s in (0.3, 1.0)},
@@ -364,17 +368,17 @@ def flows(prompts: int = 24, seeds: int = 4, progress: bool = True) -> Iterator[
     curve, flow, scenes = NoiseSchedule.from_config(parts.scheduler.config), FlowSchedule(), crowd(prompts, seeds)
     straight = parts._replace(unet=other("unet_flow"))
 
-    def by(sampler: str) -> Callable[[Tensor, list[str], int], Tensor]:
-        return lambda z, texts, calls: SAMPLERS[sampler].sample(classifier_free(predictions(parts, texts), SCALE), z, curve, calls)
+    def by(sampler: str) -> Callable[[int], Callable[[Tensor, list[str]], Tensor]]:
+        return lambda calls: lambda z, texts: SAMPLERS[sampler].sample(classifier_free(predictions(parts, texts), SCALE), z, curve, calls)
 
-    def along(method: Callable[..., Tensor], cost: int) -> Callable[[Tensor, list[str], int], Tensor]:
-        return lambda z, texts, calls: method(classifier_free(predictions(straight, texts), SCALE), z, flow.levels(calls // cost))
+    def along(method: Callable[..., Tensor], cost: int) -> Callable[[int], Callable[[Tensor, list[str]], Tensor]]:
+        return lambda calls: lambda z, texts: method(classifier_free(predictions(straight, texts), SCALE), z, flow.levels(calls // cost))
 
     ways = {("eps", "ddim"): by("ddim"), ("eps", "dpmpp_2m"): by("dpmpp_2m"),
             ("flow", "euler"): along(euler, 1), ("flow", "heun"): along(heun, 2)}
     for (model, sampler), sample in ways.items():
         for calls in (4, 8, 16, 32):
-            y = drawn_by(partial(sample, calls=calls), scenes, parts, f"{model} {sampler} {calls}", progress)
+            y = drawn_by(sample(calls), scenes, parts, f"{model} {sampler} {calls}", progress)
             yield {"model": model, "sampler": sampler, "calls": calls, **judged(probe, y, scenes, seeds), "prompts": prompts,
                    "pictures": len(scenes)}
 

@@ -199,15 +199,15 @@ def clipped(pictures: Array) -> Array:
     return ((pictures < 0.5 / 255) | (pictures > 254.5 / 255)).mean((1, 2, 3))
 
 
-def diversity(features: Array, groups: Sequence[Any]) -> float:
+def diversity(features: Array, groups: Sequence[Any] | Array) -> float:
     """Mean distance between two pictures of the same group (of the same prompt, say), over groups of at least two.
 
     features (N, D), groups (N,) -> a number. Raises ValueError if no group has two.
     """
-    features, groups = checked(features), np.asarray(groups)
+    rows, labels = checked(features), np.asarray(groups)
     means = []
-    for group in np.unique(groups):
-        own = features[groups == group]
+    for group in np.unique(labels):
+        own = rows[labels == group]
         if len(own) > 1:
             squared = ((own[:, None] - own[None]) ** 2).sum(-1)
             means.append(np.sqrt(squared).sum() / (len(own) * (len(own) - 1)))

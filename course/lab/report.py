@@ -12,7 +12,7 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -391,7 +391,7 @@ def quality_chart(results: Results, against: str, guidance: float) -> Any | None
     figure, axes = _figure()
     for name, points in lines:
         x = [{"steps": p.setting.steps, "model_calls": p.model_calls, "seconds": p.seconds.mean()}[against] for p in points]
-        shares = [p.share() for p in points]
+        shares = [share for p in points if (share := p.share()) is not None]
         axes.plot(x, [s.value for s in shares], color=COLOURS.get(name), marker=MARKERS.get(name), label=name, markersize=5)
         axes.fill_between(x, [s.low for s in shares], [s.high for s in shares], color=COLOURS.get(name), alpha=0.08)
     axes.set_xscale("log")
@@ -413,7 +413,7 @@ def guidance_chart(results: Results, sampler: str, steps: int) -> Any | None:
     if len(points) < 2:
         return None
     figure, axes = _figure(height=3.2)
-    shares = [p.share() for p in points]
+    shares = [share for p in points if (share := p.share()) is not None]
     bars = np.array([[s.value - s.low, s.high - s.value] for s in shares]).T
     axes.errorbar([p.spread for p in points], [s.value for s in shares], yerr=bars, color="#2f7fd1", marker="o", capsize=3)
     for p, share in zip(points, shares, strict=True):
@@ -567,7 +567,7 @@ def _part_section(results: Results, part: str, title: str) -> Section:
     table = [["part", "setting", "right pictures", "its own minus it", "Fréchet distance"]]
     for other in [value for value in results.values(part) if value]:
         for theirs in results.select(**{part: other}):
-            own = results.sets.get(theirs.setting._replace(**{part: ""}))
+            own = results.sets.get(Setting(**{**theirs.setting._asdict(), part: ""}))
             if own is not None and "everything" in own.measures:
                 table.append([other, theirs.setting.label(["model", "vae", "text_encoder"]), str(theirs.share()),
                               str(paired(own, theirs, lambda p: p.measures["everything"])),
@@ -647,7 +647,7 @@ def write_pages(results: Results, out: Path) -> tuple[Path, Path]:
         name = "report/" + re.sub(r"\W+", "-", section.title.lower()).strip("-")
         if section.chart is not None:
             drawing = svg(section.chart, ink=INK)
-            write_whole(out / f"{name}.svg", lambda file, drawing=drawing: file.write_text(drawing, encoding="utf-8"))
+            write_whole(out / f"{name}.svg", partial(Path.write_text, data=drawing, encoding="utf-8"))
             lines += [f"![{section.alt}]({name}.svg)", ""]
         if section.picture is not None:
             save_picture(section.picture, out / f"{name}.png")

@@ -89,7 +89,7 @@ def test_the_command_from_nothing_killed_resumed_and_measured(tmp_path):
     assert done.returncode == 0, done.stderr
     assert emoji.verify(tmp_path / "weights") > 10
     from course.components import load_components
-    from course.emoji.evaluate import evaluate_and_write
+    from course.lab.evaluate import evaluate_and_write
 
     assert load_components(str(tmp_path / "weights"), device="cpu").unet.config.cross_attention_dim == train.TEXT_WIDTH
     card = evaluate_and_write(tmp_path / "weights", tmp_path, 1, scale=0.01).read_text()

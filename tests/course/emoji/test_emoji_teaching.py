@@ -13,9 +13,9 @@ import torch
 
 from course.components import load_components
 from course.emoji.data import COLOURS, Scene, caption, random_scene
-from course.emoji.evaluate import features
 from course.emoji.probe import load_probe, verdicts
 from course.emoji.train import sample
+from course.lab.evaluate import features
 from course.lab.metrics import clipped, diversity
 
 SEEDS = (7, pytest.param(8, marks=pytest.mark.slow))

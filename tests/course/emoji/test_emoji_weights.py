@@ -89,7 +89,7 @@ def test_diffusers_own_pipeline_takes_the_folder():
 
 def test_the_latents_have_deviation_one():
     from course.components import load_components
-    from course.emoji.evaluate import draw_scenes
+    from course.lab.evaluate import draw_scenes
 
     vae = load_components("emoji", device="cpu").vae
     with torch.no_grad():

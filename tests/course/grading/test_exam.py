@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from typer.testing import CliRunner
 
 from course.cli import app
 from course.equations import judge
-from course.grading.exam import CLASSES, PROGRAMS, TRUE, exam, mark, run
+from course.grading.exam import BROWSERS, CLASSES, PROGRAMS, TRUE, exam, mark, print_pdf, run, write_exam
 
 
 def check(question):
@@ -102,3 +103,39 @@ def test_marking(tmp_path):
     result = runner.invoke(app, [*options, "--mark", str(tmp_path / "alice.toml")])
     assert result.output.splitlines()[1] == "alice.toml,6,6,1,1,1,1,1,1"
     assert runner.invoke(app, ["exam", "--seed", "7", "--tasks", "0"]).exit_code == 1
+
+
+def browser(folder, does):
+    path = folder / "browser"
+    path.write_text(f"#!/bin/sh\nfor a; do case $a in --print-to-pdf=*) out=${{a#*=}};; esac; done\n{does}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_the_paper_is_printed_whole_or_not_at_all(tmp_path, monkeypatch):
+    """By a stand-in for the browser: where the page is given, what is kept, what is said."""
+    (tmp_path / "paper.html").write_text("<p>paper</p>")
+    pdf = tmp_path / "paper.pdf"
+    monkeypatch.setenv("CHROMIUM", browser(tmp_path, 'case "$*" in *file://*/paper.html) printf "%%PDF-1.7 first" > "$out";; esac'))
+    assert print_pdf(tmp_path / "paper.html") == pdf
+    for does, said in (('printf "%%PDF-1.7 half" > "$out.part"; echo "no space left" >&2; exit 1', "no space left"),
+                       ('echo "<html>" > "$out"', "it said nothing"), ("exit 0", "it said nothing")):
+        monkeypatch.setenv("CHROMIUM", browser(tmp_path, does))
+        with pytest.raises(ValueError, match=said):
+            print_pdf(tmp_path / "paper.html")
+        assert pdf.read_bytes() == b"%PDF-1.7 first"
+    monkeypatch.setenv("CHROMIUM", str(tmp_path / "none"))
+    with pytest.raises(ValueError, match="did not print"):
+        print_pdf(tmp_path / "paper.html")
+    monkeypatch.delenv("CHROMIUM")
+    monkeypatch.setenv("PATH", str(tmp_path / "empty"))
+    with pytest.raises(ValueError, match="no Chromium or Chrome here"):
+        print_pdf(tmp_path / "paper.html")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["browser", "paper.html", "paper.pdf"]
+
+
+@pytest.mark.slow
+def test_a_real_browser_prints_the_paper(tmp_path):
+    if not any(map(shutil.which, BROWSERS)):
+        pytest.skip("no Chromium here")
+    assert write_exam(tmp_path, 7, 3, pdf=True)[-1].stat().st_size > 5000

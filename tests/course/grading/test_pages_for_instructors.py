@@ -1,6 +1,7 @@
 """The instructors' pages are what they say: code on them is typed as printed, promises and tasks exist."""
 
 import re
+import shlex
 import shutil
 import tomllib
 from pathlib import Path
@@ -120,3 +121,42 @@ def test_every_command_on_the_pages_has_these_options():
                 assert option in known, (page.name, name, option)
                 seen += 1
     assert seen > 15
+
+
+def test_the_lectures_name_every_deck_and_show_commands_that_exist():
+    """Each chapter and its slides, twelve demonstrations; a command's options are read by the very parser of `course`."""
+    from typer.main import get_command
+
+    from course.cli import app
+
+    text = (PAGES / "lectures.md").read_text(encoding="utf-8")
+    assert re.findall(r"\(\.\./slides/(.*?)\.html\)", text) == sorted(p.stem for p in (ROOT / "docs" / "chapters").glob("[0-9]*.md"))
+    assert [int(n) for n in re.findall(r"(?m)^### (\d+)\.", text)] == list(range(1, 13))
+    commands = [shlex.split(line) for line in re.findall(r"(?m)^\$ course (.*)$", text)]
+    assert len(commands) >= 12
+    for name, *arguments in commands:
+        command = get_command(app).commands[name]
+        command.make_context(name, list(arguments))          # an option that is gone ends here
+
+
+@pytest.mark.slow
+def test_the_demonstrations_show_what_the_page_says(tmp_path, monkeypatch):
+    """Every command of the page, run in the order of the lectures; what it prints has the words of *Show*."""
+    from typer.testing import CliRunner
+
+    from course.cli import app
+
+    monkeypatch.chdir(tmp_path)
+    text = (PAGES / "lectures.md").read_text(encoding="utf-8")
+    said = {}
+    for part in re.split(r"(?m)^### ", text)[1:]:
+        for line in re.findall(r"(?m)^\$ course (.*)$", part):
+            done = CliRunner().invoke(app, shlex.split(line))
+            assert done.exit_code == (1 if "Refuted" in part else 0), (line, done.output[-500:])
+            said[int(part.split(".")[0])] = done.output
+    assert all(said[n].startswith("refuted") for n in (1, 2, 4))
+    assert said[5].startswith("identity")
+    assert "19 model calls" in said[8]
+    assert int(re.search(r"largest difference: (\d+) of 255", said[8])[1]) <= 1
+    assert (tmp_path / "out" / "trace.png").exists()
+    assert "are yours" in said[11]

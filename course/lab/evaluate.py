@@ -6,9 +6,10 @@ import json
 import platform
 import time
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from random import Random
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,7 +26,8 @@ from course.lab.metrics import bootstrap, diversity, frechet_distance, frechet_i
 GUIDANCES = (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.5)             # tried on prompts of their own to find the best one
 
 
-class Figure(NamedTuple):
+@dataclass(frozen=True)
+class Figure:
     """One row of the card: a value, its 95% interval, out of how many, and the goal it is held against (or None)."""
 
     name: str
@@ -42,8 +44,8 @@ class Figure(NamedTuple):
 
 
 def share(name: str, hits: Tensor, goal: float | None = None) -> Figure:
-    interval = wilson(int(hits.sum()), len(hits))
-    return Figure(name, *(100 * v for v in interval), len(hits), goal, "%")
+    value, low, high = (100 * end for end in wilson(int(hits.sum()), len(hits)))
+    return Figure(name, value, low, high, len(hits), goal, "%")
 
 
 def psnr(y: Tensor, x: Tensor) -> Tensor:
@@ -116,10 +118,10 @@ def evaluate(weights: Path, scale: float = 1.0, show: Path | None = None) -> dic
     real = draw_scenes("autoencoder", n(1000), pairs="any")[1]
     back = reconstruct(parts.vae, real)
     figures += [
-        Figure("autoencoder PSNR", *mean_interval(psnr(back, real)), len(real), 28.0, " dB"),
+        Figure("autoencoder PSNR", *mean_interval(psnr(back, real).numpy()), len(real), 28.0, " dB"),
         Figure("autoencoder PSNR of the mean error", *bootstrap(lambda e: float(-10 * np.log10(e.mean() / 4)),
                (back - real).square().mean((1, 2, 3)).numpy()), len(real), 28.0, " dB"),
-        Figure("autoencoder SSIM", *mean_interval(ssim(back, real)), len(real)),
+        Figure("autoencoder SSIM", *mean_interval(ssim(back, real).numpy()), len(real)),
     ]
     if show:
         save_grid(torch.stack([real[:32], back[:32]], 1).flatten(0, 1), show / "autoencoder.png", 16)
@@ -167,7 +169,7 @@ def evaluate(weights: Path, scale: float = 1.0, show: Path | None = None) -> dic
         interval = bootstrap(lambda f: frechet_distance(f, reference), made_of, repeats=60, centred=True)
         figures += [Figure(f"Fréchet distance, {label}", *interval, len(made_of)),
                     Figure(f"Fréchet distance extrapolated to endless pictures, {label}",
-                           frechet_infinity(made_of, reference), *[float("nan")] * 2, len(made_of))]
+                           frechet_infinity(made_of, reference), float("nan"), float("nan"), len(made_of))]
     ratio = bootstrap(lambda a, b: frechet_distance(a, reference) / frechet_distance(b, reference), generated,
                       floors["reconstructions"], repeats=60, centred=True)
     figures.append(Figure("ratio of generated to reconstructions", *ratio, len(generated)))
@@ -193,7 +195,7 @@ def evaluate(weights: Path, scale: float = 1.0, show: Path | None = None) -> dic
     if (weights / "vae_tiny").exists():
         from diffusers import AutoencoderTiny
         tiny = AutoencoderTiny.from_pretrained(weights / "vae_tiny", torch_dtype=torch.float32)
-        figures.append(Figure("light autoencoder PSNR", *mean_interval(psnr(reconstruct(tiny, real), real)), len(real), None,
+        figures.append(Figure("light autoencoder PSNR", *mean_interval(psnr(reconstruct(tiny, real), real).numpy()), len(real), None,
                               " dB"))
         note["swapped"]["vae_tiny"] = round(
             verdicts(probe, generate(few, seed=51, guidance=best, vae=tiny), few)["all"].float().mean().item(), 3)
@@ -207,7 +209,7 @@ def evaluate(weights: Path, scale: float = 1.0, show: Path | None = None) -> dic
 
     # ---- time
     note["seconds"] = _seconds(lambda: generate(pairs[:1], seed=1, guidance=7.5, steps=50))
-    return {"figures": [f._asdict() for f in figures], **note}
+    return {"figures": [asdict(f) for f in figures], **note}
 
 
 def _seconds(action: Callable[[], Any]) -> dict:
