@@ -340,7 +340,8 @@ def train_bert(out: Path, text_encoder: CLIPTextModel, tokenizer: CLIPTokenizer,
 # -------------------------------------------------------------------------------------------------------- all together
 
 STAGES = ("autoencoder", "denoiser", "probe", "tiny", "bert", "flow", "dit", "classifier")
-SHARES = {"autoencoder": 0.16, "denoiser": 0.4, "probe": 0.03, "tiny": 0.05, "bert": 0.03, "flow": 0.13, "dit": 0.2, "classifier": 0.03}   # of --minutes
+SHARES = {"autoencoder": 0.16, "denoiser": 0.4, "probe": 0.03, "tiny": 0.05, "bert": 0.03, "flow": 0.13, "dit": 0.2,
+          "classifier": 0.03}                                                                       # of --minutes
 
 
 def train(out: Path = Path("runs/emoji"), weights: Path | None = None, stages: Sequence[str] = STAGES,

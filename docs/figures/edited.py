@@ -156,7 +156,8 @@ def trade() -> str:
         x, y = [float(row["variety"]) for row in own], [100 * float(row["right"]) for row in own]
         error = [[100 * (float(row["right"]) - float(row["right_low"])) for row in own],
                  [100 * (float(row["right_high"]) - float(row["right"])) for row in own]]
-        ax.errorbar(x, y, yerr=error, marker=marker, ms=4, lw=1.1, ls=("-", ":", "--")[i // len(CYCLE)], elinewidth=0.6, color=colour, label=kind)
+        ax.errorbar(x, y, yerr=error, marker=marker, ms=4, lw=1.1, ls=("-", ":", "--")[i // len(CYCLE)], elinewidth=0.6,
+                    color=colour, label=kind)
         for at, row in zip(zip(x, y, strict=True), own, strict=True):
             ax.annotate(row["scale"], at, textcoords="offset points", xytext=(3, 3), fontsize=7, color=colour)
     ax.set(xlabel="variety: distance between two pictures of one caption", ylabel="everything right, %", ylim=(42, 103))
