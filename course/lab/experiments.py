@@ -161,7 +161,7 @@ def _null_text(parts: Components, curve: NoiseSchedule, z: Tensor, before: list[
     grid = SAMPLER.grid(curve, STEPS)
     empty, old, new = encode_prompts([*[""] * len(before), *before, *after], parts.tokenizer, parts.text_encoder).chunk(3)
     path = upwards(alone(parts, before), z, grid)
-    stand_ins = null_text(parts.unet, empty, old, path, grid, SCALE)
+    stand_ins = null_text(parts.unet, empty, old, path, grid, SCALE, rounds=4)
     return SAMPLER.run(classifier_free(by_step(parts.unet, stand_ins, new, grid), SCALE), path[-1], grid, lambda: path[-1])
 
 

@@ -10,14 +10,14 @@ import torch
 from PIL import Image
 
 from course.components import Components, load_components
-from course.editing import anagram, edit_image, hybrid, invert, swap_words
+from course.editing import anagram, by_step, edit_image, hybrid, invert, null_text, swap_words, upwards
 from course.emoji.data import Scene, render
 from course.guidance import classifier_free
-from course.lab.experiments import SCALE, alone, painted, predictions
+from course.lab.experiments import SCALE, against, alone, painted, predictions
 from course.pictures import captioned, enlarged, image_grid
 from course.samplers import SAMPLERS
 from course.schedule import NoiseSchedule
-from course.stable_diffusion import decode
+from course.stable_diffusion import decode, encode_prompts
 
 from .common import CYCLE, axes, figure, picture
 
@@ -27,6 +27,7 @@ WANTED = "a cat above a horse on a white background"
 
 
 @cache
+@torch.inference_mode(False)
 def parts() -> Components:
     return load_components("emoji", device="cpu", nets="course")
 
@@ -69,22 +70,36 @@ def inpainted() -> str:
         "drawing's own.")
 
 
-@torch.inference_mode()
-def there_and_back() -> tuple[str, list[tuple[float, float]]]:
-    """Invert a drawn scene and paint it again, at several scales: the pictures, and PSNR against the autoencoder's round trip."""
+@torch.no_grad()
+def there_and_back() -> tuple[str, list[tuple[str, float]]]:
+    """Invert a drawn scene and paint it again, in several ways: the pictures, and PSNR against the autoencoder's round trip."""
     from course.emoji.data import caption, draw_batch
 
+    words = [caption(BEFORE)]
     x = torch.from_numpy(draw_batch([BEFORE]))
     z = parts().vae.encode(x).latent_dist.mean * parts().vae.config.scaling_factor
     grid = SAMPLERS["ddim"].grid(NoiseSchedule.from_config(parts().scheduler.config), 25)
+    plain, empty_and_words = alone(parts(), words), predictions(parts(), words)
+    path = upwards(plain, z, grid)
+    empty, context = encode_prompts(["", *words], parts().tokenizer, parts().text_encoder).chunk(2)
+    stand_ins = null_text(parts().unet, empty, context, path, grid, 7.5, rounds=4)
+    guided = {scale: classifier_free(empty_and_words, scale) for scale in (3.0, 7.5)}
+    ways = {
+        "1, both ways": (path[-1], plain),
+        "3, both ways": (invert(guided[3.0], z, grid), guided[3.0]),
+        "7.5, both ways": (invert(guided[7.5], z, grid), guided[7.5]),
+        "up at 1, down at 7.5": (path[-1], guided[7.5]),
+        "... against its own words": (path[-1], classifier_free(against(parts(), words, words), 7.5)),
+        "... against stand-ins": (path[-1], classifier_free(by_step(parts().unet, stand_ins, context, grid), 7.5)),
+    }
     trip, cells, rows = painted(z, parts()), [("round trip", decode(z, parts().vae)[0])], []
-    for scale in (1.0, 3.0, 7.5):
-        denoise = alone(parts(), [caption(BEFORE)]) if scale == 1 else classifier_free(predictions(parts(), [caption(BEFORE)]), scale)
-        back = SAMPLERS["ddim"].run(denoise, invert(denoise, z, grid), grid, lambda: z)
-        cells.append((f"guidance {scale:g}", decode(back, parts().vae)[0]))
-        rows.append((scale, float(10 * torch.log10(4 / (painted(back, parts()) - trip).square().mean()))))
-    return strip(cells, "there-and-back", "Four pictures of a bear above a horse; the later ones differ more and more from the first.",
-                 "Up to the noise by DDIM inversion and down again, with the same words and the same guidance both ways."), rows
+    for name, (noise, denoise) in ways.items():
+        back = SAMPLERS["ddim"].run(denoise, noise, grid, lambda: z)
+        rows.append((name, float(10 * torch.log10(4 / (painted(back, parts()) - trip).square().mean()))))
+        if len(cells) < 5:
+            cells.append((name, decode(back, parts().vae)[0]))
+    return strip(cells, "there-and-back", "Five pictures of a bear above a horse; those that were guided both ways differ more and more from "
+                 "the first.", "Up to the noise by DDIM inversion and down again, with the same words. Under each picture, the guidance."), rows
 
 
 def swapped() -> str:
@@ -136,7 +151,8 @@ def edits_table() -> str:
     for row in rows("edits"):
         shares = " | ".join(share(row, key) for key in ("changed", "kept", "ground", "all"))
         low, value, high = (float(row[key]) for key in ("psnr_low", "psnr", "psnr_high"))
-        lines.append(f"| {row['method']} | {shares} | {value:.1f} ({low:.1f} to {high:.1f}) |\n")
+        fewer = "" if row["scenes"] == "200" else f" ({row['scenes']} scenes)"
+        lines.append(f"| {row['method']}{fewer} | {shares} | {value:.1f} ({low:.1f} to {high:.1f}) |\n")
     return head + "".join(lines)
 
 
