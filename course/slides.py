@@ -221,7 +221,7 @@ PAGE = """<!doctype html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}: slides</title>
 <link rel="stylesheet" href="{root}assets/katex/katex.min.css">
-<link rel="stylesheet" href="{root}assets/runtimes/reveal/reveal.css">
+<link rel="icon" href="{root}assets/favicon.svg">
 <link rel="stylesheet" href="{root}stylesheets/slides.css">
 </head>
 <body>
