@@ -23,8 +23,8 @@ def render(
     context: typer.Context,
     prompt: Annotated[str, typer.Argument(metavar="PROMPT", help="What the picture should show.")],
     model: Annotated[str, typer.Option(help="emoji, a folder, or a hub id: CompVis/stable-diffusion-v1-4")] = "emoji",
-    sampler: Annotated[str, typer.Option(help="A name: `course samplers` lists them all")]
-    = "dpmpp_2m",
+    sampler: Annotated[str, typer.Option(help="A name: `course samplers` lists them all",
+                                         show_default="dpmpp_2m; flow_euler for a flow")] = "",
     engine: Annotated[str, typer.Option(help="course: our samplers; diffusers: StableDiffusionPipeline")] = "course",
     compare: Annotated[bool, typer.Option("--compare", help="Both engines, side by side.")] = False,
     nets: Annotated[str, typer.Option(help="Whose networks hold the weights: diffusers, or course (readable, course/nets)")] = "diffusers",
@@ -55,6 +55,7 @@ def render(
 
         if engine != "course" or trace or nets != "diffusers":
             raise typer.BadParameter("--mine goes with neither --engine diffusers nor --nets nor --trace")
+        recipe = Recipe(prompt, model, sampler or Recipe.sampler, steps, guidance, negative, seeds, height, width, device, dtype, nets)
         return _or_fail(lambda: render_mine_to_files(recipe, out, compare, only=part, each=each))
     if part or each:
         raise typer.BadParameter("--part and --each go with --mine")

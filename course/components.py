@@ -35,6 +35,7 @@ from course.model_files import (
 from course.names import did_you_mean
 
 NETS = ("diffusers", "course")
+FLOW = "emoji-flow"             # the model that ships, with the U-Net that was trained as a flow
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
@@ -52,9 +53,9 @@ def load_components(name: str | os.PathLike[str], device: str = "auto", dtype: A
                     **replacements: Any) -> Components:
     """Load the five components of a Stable Diffusion model.
 
-    name           "emoji" (the model that ships with the course), a folder laid out like CompVis/stable-diffusion-v1-4, or
-                   such a model's id on the Hugging Face hub. Downloads stay in the hub's usual cache; with HF_HUB_OFFLINE=1
-                   only that cache is used.
+    name           "emoji" (the model that ships with the course), "emoji-flow" (the same with a flow's U-Net), a folder laid out
+                   like CompVis/stable-diffusion-v1-4, or such a model's id on the Hugging Face hub. Downloads stay in the hub's
+                   usual cache; with HF_HUB_OFFLINE=1 only that cache is used.
     device         "auto" (CUDA, else Apple's MPS, else the CPU), or what torch calls it
     dtype          None or "auto" (float16 on CUDA, float32 elsewhere), "float32", "float16", "bfloat16" or a torch.dtype
     nets           "diffusers": the libraries' own networks; "course": ours, from course/nets, with the same weights
@@ -68,6 +69,10 @@ def load_components(name: str | os.PathLike[str], device: str = "auto", dtype: A
         raise ValueError(f"there is no component {', '.join(sorted(unknown))}; there are {', '.join(Components._fields)}")
     if nets not in NETS:
         raise ValueError(f"unknown nets {nets!r}; there are {' and '.join(NETS)}")
+    if name == FLOW:
+        from course import emoji
+
+        name, replacements = "emoji", {"unet": emoji.folder() / "unet_flow", "scheduler": emoji.folder() / "scheduler_flow", **replacements}
     device = pick_device(device)
     dtype = pick_dtype(dtype, device)
     own = [kind for kind in Components._fields if replacements.get(kind) is None]
@@ -333,8 +338,10 @@ def diffusers_scheduler(name: str, config: Any) -> Any:
     """The diffusers scheduler that corresponds to one of our samplers, on the same noise schedule."""
     import diffusers
 
-    from course.samplers import SAMPLERS
+    from course.samplers import FLOWS, SAMPLERS
 
+    if name in FLOWS:
+        raise ValueError("diffusers has no pipeline for a Stable Diffusion that is a flow: leave out --engine diffusers and --compare")
     scheduler_class = getattr(diffusers, SAMPLERS[name].theirs)
     takes = inspect.signature(scheduler_class.__init__).parameters
     options = {option: value for option, value in SAMPLERS[name].fixed.items()
@@ -342,7 +349,12 @@ def diffusers_scheduler(name: str, config: Any) -> Any:
     # A config made for PNDM has no clip_sample, and some classes would fall back on True: latents are not pictures in [-1, 1].
     if "clip_sample" in takes and ("clip_sample" not in config or "clip_sample" in config.get("_use_default_values", ())):
         options["clip_sample"] = False
-    return scheduler_class.from_config(config, **options)
+    try:
+        return scheduler_class.from_config(config, **options)
+    except ImportError:                                 # a stand-in, which diffusers has in the place of what needs another package
+        missing = ", ".join(getattr(scheduler_class, "_backends", ["another package"]))
+        raise ValueError(f"diffusers' {SAMPLERS[name].theirs} needs what is not installed here ({missing}): python -m pip install "
+                         f"torchsde scipy, or paint {name} with the course's own, without --engine diffusers and --compare") from None
 
 
 def diffusers_pipeline(components: Components, scheduler: Any = None) -> Any:

@@ -28,6 +28,13 @@ from torch import Tensor
 from course.prediction import Denoise, eps_from_flow, flow_from_eps
 from course.schedule import CLEAN, Level, NoiseSchedule
 
+
+def is_flow(schedule: Any) -> bool:
+    """Whether a schedule, or a scheduler's config from a file, is one of a flow."""
+    named = schedule.get("_class_name") if isinstance(schedule, Mapping) else ""
+    return isinstance(schedule, FlowSchedule) or str(named).startswith("FlowMatch")
+
+
 Velocity = Callable[[Tensor, Level], Tensor]   # velocity(x, level) -> v = E[eps - x_0 | x], shaped like x
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
 
-from course.components import Components, diffusers_pipeline
+from course.components import FLOW, Components, diffusers_pipeline
+from course.flow import is_flow
 from course.names import did_you_mean
 from course.pictures import captioned, image_grid, save_picture
 from course.stable_diffusion import Snapshot, load_components, pick_sampler, picture_size, render_image, trace_strip
@@ -25,7 +26,7 @@ ENGINES = ("course", "diffusers")
 class Recipe:
     """What is painted and how: a picture for each seed.
 
-    prompt: one for all, or one for each; height, width: pixels, None for the model's own.
+    prompt: one for all, or one for each; height, width: pixels, None for the model's own; sampler: "" for the one that suits the model.
     """
 
     prompt: str | Sequence[str]
@@ -75,13 +76,16 @@ def render_to_files(recipe: Recipe, out: Path, engine: str = "course", compare: 
     """
     if engine not in ENGINES:
         raise ValueError(f"unknown engine {engine!r}{did_you_mean(engine, ENGINES)} There are {', '.join(ENGINES)}")
-    pick_sampler(recipe.sampler)                                      # a typing error is told before the model is loaded
+    if recipe.sampler:
+        pick_sampler(recipe.sampler)                                  # a typing error is told before the model is loaded
     writable(out, trace)
     if trace and engine == "diffusers":
         raise ValueError("--trace shows what the course's sampler does; leave out --engine diffusers")
     quiet_libraries()
     components = recipe.load()
-    if recipe.model == "emoji":
+    if not recipe.sampler:
+        recipe = replace(recipe, sampler="flow_euler" if is_flow(components.scheduler.config) else Recipe.sampler)
+    if recipe.model in ("emoji", FLOW):
         _say_what_is_unknown(recipe)
 
     pictures: dict[str, list[Image.Image]] = {}

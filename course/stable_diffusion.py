@@ -17,6 +17,7 @@ import math
 import operator
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -25,11 +26,12 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from course.components import Components, check_fit, load_components, prompt_length, setting, vae_factor
+from course.flow import FlowSchedule, is_flow
 from course.guidance import Pair, classifier_free
 from course.names import did_you_mean
 from course.pictures import captioned, enlarged, image_grid
-from course.prediction import TO_EPS, Denoise, as_eps, x0_from_eps
-from course.samplers import SAMPLERS, TAUGHT, Sampler
+from course.prediction import TO_X0, Denoise, as_eps
+from course.samplers import FLOWS, SAMPLERS, TAUGHT, Sampler, Walk
 from course.schedule import Level, NoiseSchedule
 
 __all__ = ["SD_V1", "Components", "Snapshot", "image_grid", "load_components", "render_image", "trace_strip"]
@@ -63,7 +65,7 @@ def render_image(
     *,
     negative_prompt: str | Sequence[str] | None = "",
     guidance_rescale: float = 0.0,
-    schedule: NoiseSchedule | Mapping[str, Any] | None = None,
+    schedule: NoiseSchedule | FlowSchedule | Mapping[str, Any] | None = None,
     progress: bool = True,
     callback: Callable[[int, float, Tensor], Any] | None = None,
     trace: list[Snapshot] | None = None,
@@ -72,7 +74,8 @@ def render_image(
     """Render one picture per prompt.
 
     prompt            one prompt, or a list of them for a batch
-    scheduler         one of our samplers by name (see SAMPLERS), a `Sampler`, or any diffusers scheduler (a copy is used)
+    scheduler         one of our samplers by name (see SAMPLERS; FLOWS for a model that is a flow), a `Sampler`, or any diffusers
+                      scheduler (a copy is used)
     height, width     in pixels, multiples of the VAE's factor (8 for Stable Diffusion); None: what the U-Net was trained at
     guidance_scale    eps = eps_negative + guidance_scale (eps_prompt - eps_negative); at 1 the negative prompt drops out and
                       is not computed. (The pipeline of diffusers also ignores it below 1; here the formula holds everywhere.)
@@ -105,15 +108,8 @@ def render_image(
     if not math.isfinite(guidance_scale):
         raise ValueError(f"guidance_scale is {guidance_scale}; it must be a finite number")
     _say_what_has_no_influence(guidance_scale, guidance_rescale, negatives)
-    sampler = pick_sampler(scheduler)
-    ours = isinstance(sampler, Sampler)
-    if not ours and trace is None:
-        levels, prediction_type = lambda t: Level(t, None, None), setting(scheduler, "prediction_type", "epsilon")
-        most = setting(scheduler, "num_train_timesteps", 1000)
-    else:
-        curve = _schedule((schedule or getattr(unet, "trained_with", None)) if ours else scheduler.config)
-        levels, prediction_type, most = curve.at, curve.prediction_type, len(curve)
-    steps = _whole(num_steps, "num_steps", 1, most)
+    plan = planned(scheduler, unet, schedule, needs_levels=trace is not None)
+    steps = _whole(num_steps, "num_steps", 1, plan.most)
     h, w = (pixels // vae_factor(vae) for pixels in picture_size(height, width, unet, vae))
 
     context = encode_prompts(prompts, tokenizer, text_encoder)                            # (B, L, D)
@@ -126,17 +122,49 @@ def render_image(
     try:
         with tqdm(total=steps, disable=not progress) as bar:
             network = guided_network(unet, context, guidance_scale, guidance_rescale)
-            network = watched_network(network, bar, callback, trace, prediction_type)
-            if ours:
-                x0 = sampler.sample(as_eps(network, prediction_type), noise, curve, steps, generator, **options)
-            else:
-                x0 = _sample_by_diffusers(network, levels, noise, sampler, steps, generator, **options)
+            network = watched_network(network, bar, callback, trace, plan.prediction_type)
+            x0 = plan.sample(network, noise, steps, generator, **options)
             bar.update(steps - bar.n)
         return decode(x0, vae)                                                            # (B, C, h, w) -> B pictures
     except torch.OutOfMemoryError as error:
         factor = vae_factor(vae)
         raise MemoryError(f"{len(prompts)} pictures of {factor * h} x {factor * w} pixels do not fit into this device's "
                           "memory: render fewer at once, smaller ones, or in float16") from error
+
+
+class Plan(NamedTuple):
+    """How a U-Net is to be asked. sample(network, noise, steps, generator, **options) -> x_0; most: the largest number of steps."""
+
+    sample: Callable[..., Tensor]
+    prediction_type: str
+    most: int
+
+
+def planned(scheduler: Any, unet: Any, schedule: Any, needs_levels: bool = False) -> Plan:
+    """What `render_image` does with its scheduler, given what the U-Net was trained with. needs_levels: alpha and sigma are asked for.
+
+    Raises ValueError where sampler and model are of two kinds: one walks the line of a flow, the other a schedule of betas."""
+    sampler, trained = pick_sampler(scheduler), schedule or getattr(unet, "trained_with", None)
+    theirs = not isinstance(sampler, Sampler | Walk)
+    flow = type(sampler).__name__.startswith("FlowMatch") if theirs else isinstance(sampler, Walk)
+    if trained is not None and flow != is_flow(trained):
+        name = type(sampler).__name__ if theirs else next(n for n, s in {**SAMPLERS, **FLOWS}.items() if s == sampler)
+        raise ValueError(f"{name} walks a schedule of betas, and this model is a flow: take {', '.join(FLOWS)}" if not flow else
+                         f"{name} walks a flow, and this model was trained on a schedule of betas: take one of {', '.join(TAUGHT)}")
+    if theirs and not needs_levels:
+        return Plan(partial(_sample_by_diffusers, lambda t: Level(t, None, None), sampler),
+                    setting(sampler, "prediction_type", "epsilon"), setting(sampler, "num_train_timesteps", 1000))
+    curve = _schedule(sampler.config if theirs else trained, flow)
+    if theirs:
+        return Plan(partial(_sample_by_diffusers, curve.at, sampler), curve.prediction_type, len(curve))
+    if isinstance(curve, FlowSchedule):
+        return Plan(partial(_sample_a_flow, sampler, curve), curve.prediction_type, len(curve))
+    return Plan(lambda network, noise, steps, generator, **options: sampler.sample(
+        as_eps(network, curve.prediction_type), noise, curve, steps, generator, **options), curve.prediction_type, len(curve))
+
+
+def _sample_a_flow(walk: Walk, flow: FlowSchedule, network: Denoise, noise: Tensor, steps: int, generator: Any, **options: Any) -> Tensor:
+    return walk.sample(network, noise, steps, generator, **{"num_train_timesteps": len(flow), "shift": flow.shift, **options})
 
 
 # ------------------------------------------------------------------------------------------------ the four lines
@@ -238,7 +266,7 @@ def decode(latents: Tensor, vae: Any) -> list[Image.Image]:
     return [Image.fromarray(pixels) for pixels in (picture * 255).round().to(torch.uint8).numpy()]
 
 
-def _sample_by_diffusers(network: Denoise, levels: Callable[[float], Level], noise: Tensor, scheduler: Any, steps: int,
+def _sample_by_diffusers(levels: Callable[[float], Level], scheduler: Any, network: Denoise, noise: Tensor, steps: int,
                          generator: Any, **options: Any) -> Tensor:
     """The same loop for a scheduler object of diffusers, with all that it asks for. Works on a copy of the scheduler."""
     scheduler = copy.deepcopy(scheduler)
@@ -254,9 +282,10 @@ def _sample_by_diffusers(network: Denoise, levels: Callable[[float], Level], noi
         options["generator"] = generator
     if "eta" in takes:
         options.setdefault("eta", 0.0)               # as in the pipeline, whatever the class's own default (TCD: 0.3)
-    x = noise * scheduler.init_noise_sigma
+    x = noise * getattr(scheduler, "init_noise_sigma", 1.0)                        # a flow's schedulers scale nothing
+    scaled = getattr(scheduler, "scale_model_input", lambda x, t: x)
     for t in scheduler.timesteps:
-        output = network(scheduler.scale_model_input(x, t), levels(t.item()))
+        output = network(scaled(x, t), levels(t.item()))
         x = scheduler.step(output, t, x, return_dict=False, **options)[0]
     return x
 
@@ -278,7 +307,7 @@ def watched_network(network: Denoise, bar: Any, callback: Callable[[int, float, 
                 callback(calls, level.t, x.clone())          # an ordinary tensor, to keep and to change
         output = network(x, level)
         if trace is not None:
-            x0 = x0_from_eps(TO_EPS[prediction_type](output, x, level), x, level)
+            x0 = TO_X0[prediction_type](output, x, level)
             with torch.inference_mode(False), torch.no_grad():
                 trace.append(Snapshot(level.t, x.clone().cpu(), x0.clone().cpu()))
         calls += 1
@@ -315,19 +344,22 @@ def trace_strip(trace: Sequence[Snapshot], vae: Any, columns: int = 8) -> Image.
 def pick_sampler(scheduler: Any) -> Any:
     """A name -> our Sampler; a Sampler or a diffusers scheduler as it is. Raises ValueError for anything else."""
     if isinstance(scheduler, str):
-        if scheduler in SAMPLERS:
-            return SAMPLERS[scheduler]
-        elsewhere = next((name for name, sampler in SAMPLERS.items() if scheduler in (*sampler.also, sampler.theirs)), None)
-        near = f", did you mean {elsewhere!r}?" if elsewhere else did_you_mean(scheduler, TAUGHT, SAMPLERS)
-        raise ValueError(f"unknown sampler {scheduler!r}{near} There are {', '.join(SAMPLERS)}")
-    if isinstance(scheduler, Sampler) or (hasattr(scheduler, "set_timesteps") and hasattr(scheduler, "step")):
+        every: dict[str, Any] = {**SAMPLERS, **FLOWS}
+        if scheduler in every:
+            return every[scheduler]
+        elsewhere = next((name for name, sampler in every.items() if scheduler in (*sampler.also, sampler.theirs)), None)
+        near = f", did you mean {elsewhere!r}?" if elsewhere else did_you_mean(scheduler, TAUGHT, every)
+        raise ValueError(f"unknown sampler {scheduler!r}{near} There are {', '.join(every)}")
+    if isinstance(scheduler, Sampler | Walk) or (hasattr(scheduler, "set_timesteps") and hasattr(scheduler, "step")):
         return scheduler
     raise ValueError(f"scheduler must be the name of a sampler or a diffusers scheduler; got a {type(scheduler).__name__}")
 
 
-def _schedule(schedule: NoiseSchedule | Mapping[str, Any] | None) -> NoiseSchedule:
-    if isinstance(schedule, NoiseSchedule):
+def _schedule(schedule: Any, flow: bool = False) -> NoiseSchedule | FlowSchedule:
+    if isinstance(schedule, NoiseSchedule | FlowSchedule):
         return schedule
+    if flow:
+        return FlowSchedule() if schedule is None else FlowSchedule.from_config(schedule)
     return NoiseSchedule.from_config(as_in_the_pipeline(SD_V1 if schedule is None else schedule))
 
 

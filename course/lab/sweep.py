@@ -97,11 +97,11 @@ def as_list(value: Any) -> list[Any]:
 def check(setting: Setting) -> Setting:
     """The setting with its numbers as numbers. Raises ValueError for what cannot be rendered."""
     from course.components import NETS
-    from course.samplers import SAMPLERS
+    from course.samplers import FLOWS, SAMPLERS
 
-    if setting.sampler not in SAMPLERS:
-        raise ValueError(f"unknown sampler {setting.sampler!r}{did_you_mean(setting.sampler, SAMPLERS)} "
-                         f"There are {', '.join(SAMPLERS)}")
+    if setting.sampler not in {**SAMPLERS, **FLOWS}:
+        raise ValueError(f"unknown sampler {setting.sampler!r}{did_you_mean(setting.sampler, [*SAMPLERS, *FLOWS])} "
+                         f"There are {', '.join([*SAMPLERS, *FLOWS])}")
     if setting.engine not in ENGINES:
         raise ValueError(f"unknown engine {setting.engine!r}{did_you_mean(setting.engine, ENGINES)} It is {' or '.join(ENGINES)}")
     if setting.nets not in NETS:

@@ -24,7 +24,7 @@ from course.samplers.basic import (
     weighted,
 )
 from course.samplers.table import BACKWARDS, SAMPLERS, TAUGHT, Sampler, fresh_noise
-from course.samplers.walks import WALKS, Walk
+from course.samplers.walks import FLOWS, WALKS, Walk
 
-__all__ = ["ADAMS_BASHFORTH", "BACKWARDS", "SAMPLERS", "TAUGHT", "WALKS", "Draw", "Sampler", "Walk", "ddim", "ddpm", "dpmpp_2m",
+__all__ = ["ADAMS_BASHFORTH", "BACKWARDS", "FLOWS", "SAMPLERS", "TAUGHT", "WALKS", "Draw", "Sampler", "Walk", "ddim", "ddpm", "dpmpp_2m",
            "fresh_noise", "heun", "lms", "lms_weights", "look", "placed", "pndm", "renoise", "transfer", "weighted"]

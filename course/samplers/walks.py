@@ -148,3 +148,4 @@ WALKS: dict[str, Walk] = {
     "ipndm": Walk(solvers.ipndm, grids.sine_levels, "v_prediction", "IPNDMScheduler", order=4, title="IPNDM", also=("ipndm",)),
 }
 
+FLOWS = {name: walk for name, walk in WALKS.items() if walk.predicts == "flow_prediction"}      # for models that are flows
