@@ -17,13 +17,15 @@ network is told, the number of calls, every input of the network, and the result
 from __future__ import annotations
 
 import contextlib
+import copy
 import csv
 import inspect
+import json
 import math
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
@@ -149,9 +151,16 @@ Run = tuple[list[tuple[float, Tensor]], Tensor]     # [(t, model input)], the re
 
 
 def their_scheduler(name: str, config: Mapping[str, Any]) -> Any:
-    """diffusers' class for one of our samplers, with the config and what the name fixes."""
+    """diffusers' class for one of our samplers, with the config and what the name fixes. Made once and copied: some classes look up a
+    thousand times when they are made."""
+    return copy.deepcopy(_made_once(name, json.dumps(config, sort_keys=True)))
+
+
+@cache
+def _made_once(name: str, config_as_text: str) -> Any:
     import diffusers
 
+    config = json.loads(config_as_text)
     sampler = ALL[name]
     scheduler_class = getattr(diffusers, sampler.theirs)
     takes = inspect.signature(scheduler_class.__init__).parameters

@@ -205,5 +205,7 @@ def test_a_config_without_betas_is_no_noise_schedule(tiny_model_dir, tmp_path):
         {"_class_name": "FlowMatchEulerDiscreteScheduler", "num_train_timesteps": 1000, "shift": 3.0}))
     (folder / "model_index.json").unlink()
     parts = load_components(folder, device="cpu")
-    with pytest.raises(ValueError, match="FlowMatchEulerDiscreteScheduler says nothing about betas"):
+    with pytest.raises(ValueError, match="euler walks a schedule of betas, and this model is a flow: take flow_euler"):
         ours(parts, "euler")
+    with pytest.raises(ValueError, match="EDMEulerScheduler says nothing about betas"):
+        ours(parts, "euler", schedule={"_class_name": "EDMEulerScheduler", "sigma_max": 80.0})
