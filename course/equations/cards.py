@@ -35,6 +35,7 @@ SETTINGS = {
     "diffusion": "x_0 ... x_T: any data, any Markov q that adds noise, any Markov p that takes it away",
     "gaussian": "the Gaussian diffusion with any schedule of betas",
     "flow": "a straight line between data and noise",
+    "masked": "words that are masked for good",
     "edm": "data with noise of standard deviation sigma",
 }
 

@@ -32,6 +32,7 @@ from course.equations.meaning.closed_forms import (
     learned,
     name_of,
 )
+from course.equations.meaning.masked import Masked, MaskedMeaning
 from course.equations.reading import tree
 from course.equations.reading.reader import read
 from course.equations.reading.tree import (
@@ -365,14 +366,15 @@ class Paths:
     """A setting about a path: the ways to read a text about it, the first one first."""
 
     name: str
-    readings: tuple[Path, ...]
+    readings: tuple[Path | Masked, ...]
     note: str = ""
 
 
 def meaning(line: Node, algebra, **options) -> Meaning:
     """What evaluates a line: about a path, or about the chain of the Gaussian diffusion."""
-    about_path = isinstance(line, Line) and line.sense.path is not None
-    return (PathMeaning if about_path else Meaning)(line, algebra, **options)
+    about = line.sense.path if isinstance(line, Line) else None
+    kind = Meaning if about is None else MaskedMeaning if isinstance(about, Masked) else PathMeaning
+    return kind(line, algebra, **options)
 
 
 class PathMeaning(Meaning):

@@ -27,6 +27,7 @@ from itertools import combinations
 from pathlib import Path
 
 from course.equations.meaning.closed_forms import NotSaid
+from course.equations.meaning.masked import Masked
 from course.equations.meaning.paths import Path as Declared
 from course.equations.meaning.paths import Paths
 from course.equations.reading.reader import ReadError, read, read_statement
@@ -258,6 +259,10 @@ def load(path: Path, trusted: bool = False) -> Setting | Paths:
         data = tomllib.loads(path.read_bytes().decode("utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BadSetting(f"{path} is not TOML: {error}. LaTeX stands in single quotes there: p = 'p(x, z)'") from None
+    if "mask" in data:
+        _known_keys(data, {"name": str, "note": str, "mask": dict}, str(path))
+        _known_keys(data["mask"], {"said": str}, f"{path}: mask")
+        return Paths(data.get("name", path.stem), (Masked(**data["mask"]),), data.get("note", ""))
     if "path" in data:
         return _paths(data, path, trusted)
     _known_keys(data, KEYS, str(path))
@@ -334,7 +339,7 @@ def model(setting: Setting, T: int, forget: frozenset[str] = frozenset(), extra:
 
 HERE = Path(__file__).parent
 settings: dict[str, Setting | Paths] = {
-    name: load(HERE / f"{name}.toml", trusted=True) for name in ("vae", "hvae", "chain", "diffusion", "flow", "edm")
+    name: load(HERE / f"{name}.toml", trusted=True) for name in ("vae", "hvae", "chain", "diffusion", "flow", "edm", "masked")
 }
 
 

@@ -31,6 +31,7 @@ from course.equations.meaning.closed_forms import (
     shifted,
     unindexed,
 )
+from course.equations.meaning.masked import Masked
 from course.equations.meaning.paths import DATA, NOISE, Path, Paths, X
 from course.equations.meaning.settings import Setting, model
 from course.equations.reading.reader import Reading
@@ -414,6 +415,10 @@ def path_tables(reading: Reading, paths: Paths, conditions: frozenset[int]) -> l
             continue
         if path.only not in ("", "stated") and path.only not in {latex(n) for n in walk(text) if isinstance(n, Sym)}:
             continue
+        if isinstance(path, Masked):
+            sense = replace(PLAIN, path=path)
+            names, givers = names_of(chains, lambda name, _, path=path: path.knows(name), conditions)
+            return [Table(chains, names, givers, (), sense, None, (path.said, *said_of(names)))]
         names, givers = names_of(chains, lambda name, _, path=path: path.knows(name), conditions)
         sense = replace(PLAIN, path=path, one=one, noise="text", tied=latex(NOISE))
         said = (f"{path.said}", *said_of(names)) if path.said else tuple(said_of(names))

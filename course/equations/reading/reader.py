@@ -566,6 +566,8 @@ class _Build(Transformer):
     def value(self, parts):
         r"""A condition x_t = x: x stands for x_t there and everywhere."""
         name, sign, to = (_word(p) for p in parts)
+        if sign.value == "=" and to.value in (Sym("m"), Sym("x", (Index("", 0),))):
+            return replace(name.value, labels=(*name.value.labels, f"={latex(to.value)}"))  # masked, or still the word of the data
         if sign.value != "=" or to.value != Sym(name.value.name):
             raise _error(parts[1], f"a condition {name.text} {sign.text} {to.text}", f"{name.text} = {name.value.name}", name.text)
         return name.value

@@ -372,11 +372,12 @@ def _sym(s: Sym) -> str:
             out = f"{_ACCENT[mark]}{{{out}}}"
         elif mark == "prime":
             primes += 1
-    subs = [_label(x) for x in s.labels if not x.startswith("(")] + [_script(i) for i in s.sub]
+    said = "".join(f" {x[0]} {x[1:]}" for x in s.labels if x.startswith("="))  # x_t = m, where a word is given
+    subs = [_label(x) for x in s.labels if not x.startswith(("(", "="))] + [_script(i) for i in s.sub]
     if subs:
         out += "_" + (subs[0] if len(subs) == 1 and len(subs[0]) == 1 else "{" + ", ".join(subs) + "}")
     sup = "".join(x for x in s.labels if x.startswith("(")) + ("*" if "star" in s.marks else "")
-    return out + "'" * primes + (f"^{{{sup}}}" if sup else "")
+    return out + "'" * primes + (f"^{{{sup}}}" if sup else "") + said
 
 
 def _args(items: tuple[Sym, ...]) -> str:

@@ -37,6 +37,7 @@ from course.equations.meaning.closed_forms import (
     shifted,
 )
 from course.equations.meaning.coordinates import SUMS, one_coordinate
+from course.equations.meaning.masked import MaskedMeaning
 from course.equations.meaning.paths import PathMeaning, meaning
 from course.equations.reading import tree
 from course.equations.reading.tree import (
@@ -773,7 +774,7 @@ class Values:
         self.shown: dict[str, str] = {}
         before = Fraction(1)
         speaks = not about_path and any(isinstance(n, Sym) and n.name in SCHEDULED for n in tree.walk(line))
-        if isinstance(self.m, PathMeaning):
+        if isinstance(self.m, PathMeaning | MaskedMeaning):
             self.shown |= self.m.shown_times()
         for j, i in enumerate(self.m.points if speaks else ()):
             before /= 1 + self.point[f"g{j}"]
