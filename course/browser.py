@@ -2,7 +2,7 @@
 
     prepare(docs) -> docs/assets/runtimes/{ort,pyodide,reveal}/...     from npm, by docs/runtimes/package-lock.json with its hashes
                      docs/assets/model/{unet,decoder,text}.onnx, tokenizer.json, manifest.json     exported from the weights
-                     docs/assets/judge/{judge,algebra}.zip      course.equations and lark; sympy, for the Gaussian setting
+                     docs/assets/judge/{judge,algebra}.zip      course.equations, lark, the written checks with their sealed keys; sympy
 
 The folders are made at build and ignored by git. Where npm or onnx is missing, or the network is, the site is built without: the pages
 show the pictures drawn at build, and say why. Weights that float16 holds exactly are stored in it, which halves the download and
@@ -27,6 +27,7 @@ RUNTIMES = {                                        # what is served, by the fol
                 "pyodide/pyodide-lock.json"),
     "reveal": ("reveal.js/dist/reveal.js", "reveal.js/dist/reveal.css", "reveal.js/dist/plugin/notes.js"),
 }
+CHECKS = ("__init__", "answers", "derivations", "errors", "forms", "numbers", "sealed", "written")          # of course.grading
 VERSION = 1                                         # of the exported files' layout
 
 
@@ -98,23 +99,31 @@ def model(docs: Path, cache: Path) -> Path:
 
 
 def judge(docs: Path, cache: Path) -> Path:
-    """The folder with the judge as Pyodide unpacks it: the very files of this package, and the libraries they import."""
+    """The folder with the judge as Pyodide unpacks it: the very files of this package, and the libraries they import. With it come the
+    checks of the written tasks; what those ask for is sealed, as in the student edition: nobody reads a key by accident."""
     import lark
     import mpmath
     import sympy
 
+    from course.grading.sealed import seal
+    from course.grading.written import load_answers
+
     package = Path(__file__).parent
+    keys = seal(load_answers(package.parent / "tests" / "exercises" / "answers")).encode()
     ours = [package / "__init__.py", *sorted(path for path in (package / "equations").rglob("*")
                                              if path.suffix in {".py", ".lark", ".toml"} and path.stem not in {"pages", "cards"})]
+    ours += [package / "names.py", *(package / "grading" / f"{name}.py" for name in CHECKS)]
     versions = " ".join(each.__version__ for each in (lark, mpmath, sympy))
-    out = cache / f"judge-{_digest(versions.encode() + b''.join(path.read_bytes() for path in ours))}"
+    out = cache / f"judge-{_digest(versions.encode() + keys + b''.join(path.read_bytes() for path in ours))}"
     if out.exists():
         return out
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache) as folder:
         ready = Path(folder) / "ready"
         ready.mkdir()
-        _zip(ready / "judge.zip", {str(path.relative_to(package.parent)): path for path in ours} | _sources(lark))
+        (work := Path(folder) / "keys").write_bytes(keys)
+        files = {str(path.relative_to(package.parent)): path for path in ours} | {"answers/ch.sealed": work}
+        _zip(ready / "judge.zip", files | _sources(lark))
         _zip(ready / "algebra.zip", _sources(sympy) | _sources(mpmath))
         _write_manifest(ready)
         ready.rename(out)

@@ -41,6 +41,21 @@ def expect_written(student: Any, task: str, folder: Path | str) -> None:
     check_written(student.answer(task), load_answers(folder)[task])
 
 
+def graded(task: str, draft: str, folder: Path | str) -> tuple[str, str]:
+    """The status of what stands in the block of a written task, "passed", "failed" or "not_attempted", and what is to be said about it. The
+    page answers with this; `course check` reads the same block with the same functions."""
+    from course.grading.answers import read_answer
+
+    try:
+        answer = read_answer(f"```text {task}\n{draft}\n```\n", task)
+        if not answer:
+            return "not_attempted", "There is no answer yet; lines that begin with % are remarks."
+        check_written(answer, load_answers(folder)[task])
+    except CheckFailed as failed:
+        return "failed", str(failed)
+    return "passed", "Right."
+
+
 def check_written(answer: str, spec: Mapping[str, Any]) -> None:
     """`answer` is what a written task asks for. Causes: unreadable, wrong_value."""
     KINDS[spec.get("kind", "statement")](answer, spec)

@@ -12,7 +12,6 @@ import re
 import subprocess
 import sys
 import textwrap
-import tomllib
 from functools import cache
 from pathlib import Path
 
@@ -21,6 +20,7 @@ import matplotlib
 
 from course.grading.compare import listing, solved_by
 from course.grading.manifest import load_tasks
+from course.grading.written import load_answers
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -184,7 +184,9 @@ def pictured(html: str) -> Image.Image | None:
 def exercises(*files: str) -> str:
     """The tasks of some exercise files ("ch03_forward") as HTML: for each its question, a box to try a line of LaTeX in, and its hints,
     one behind the other."""
-    from .judge import check
+    from .judge import check, hand_in
+
+    answers = load_answers(ROOT / "tests" / "exercises" / "answers")
 
     parts = []
     for file in files:
@@ -195,7 +197,7 @@ def exercises(*files: str) -> str:
         names = " and ".join(f"<code>{name}</code>" for name in written)
         points = sum(task.points for task in tasks)
         count = f"{len(tasks)} task{'s' * (len(tasks) != 1)}"
-        how = "Open a task for its question; the hints are folded inside, one behind the other."
+        how = "Open a task for its question; the hints are folded inside, one behind the other. Written answers are checked here, too."
         parts.append(f"<p>In {names}, {count}, {points:g} points. {how}</p>\n")
         for task in tasks:
             hints = ""
@@ -204,21 +206,16 @@ def exercises(*files: str) -> str:
                 hints = f'<details class="hint"><summary>{title}</summary><p>{_inline(hint)}</p>{hints}</details>'
             text, answer = question(task)
             box = ""
-            if answer == "latex":
-                box = ("<p>Try a line. The judge says whether it is true; whether it says what was asked, "
-                       "<code>course check</code> knows.</p>" + check("", _setting(task), task.id))
+            if answer in ("latex", "text") and task.id in answers:
+                box = check("", answers[task.id].get("setting", "vae"), task.id, answer)
             parts.append(
                 f"<details><summary>{_inline(task.title)} (<code>{task.id}</code>, {task.points:g}&nbsp;"
                 f"{'point' if task.points == 1 else 'points'})</summary>{text}{box}{hints}</details>\n"
             )
+        path = ROOT / "exercises" / f"{file}.md"
+        if path.exists() and any(task.id in answers for task in tasks):
+            parts.append(hand_in(path.name, path.read_text(encoding="utf-8")))
     return "".join(parts)
-
-
-def _setting(task) -> str:
-    """In which setting a task's answer is judged: what its checks say, where they are here."""
-    path = ROOT / "tests" / "exercises" / "answers" / f"{task.chapter}.toml"
-    about = tomllib.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    return about.get(task.id, {}).get("setting", "vae")
 
 
 def question(task) -> tuple[str, str]:

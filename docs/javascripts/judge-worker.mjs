@@ -14,17 +14,19 @@ const boot = async (base) => {
   python.FS.mkdirTree("/judge");
   python.unpackArchive(archive, "zip", { extractDir: "/judge" });
   python.runPython("import sys; sys.path.insert(0, '/judge'); sys.setrecursionlimit(3000)");
-  return { python, report: python.runPython("from course.equations.command import report; report") };
+  const [report, graded] = ["from course.equations.command import report; report", "from course.grading.written import graded; graded"].map((code) => python.runPython(code));
+  return { python, report, graded };
 };
-self.onmessage = async ({ data: { id, base, latex, setting } }) => {
+// A line to judge (latex), or what stands in the block of a written task to check (task, draft).
+self.onmessage = async ({ data: { id, base, latex, setting, task, draft } }) => {
   try {
-    const { python, report } = await (ready ??= boot(base));
+    const { python, report, graded } = await (ready ??= boot(base));
     if (setting === "gaussian" && !algebra) {
       python.unpackArchive(await fetched(new URL("judge/algebra.zip", base).href), "zip", { extractDir: "/judge" });
       algebra = true;
     }
-    if (latex === undefined) { self.postMessage({ id, kind: "ready", text: "" }); return; }
-    const start = performance.now(), answer = report(latex, setting);
+    if (latex === undefined && !task) { self.postMessage({ id, kind: "ready", text: "" }); return; }
+    const start = performance.now(), answer = task ? graded(task, draft, "/judge/answers") : report(latex, setting);
     const [kind, text] = answer.toJs();
     answer.destroy();
     self.postMessage({ id, kind, text, milliseconds: performance.now() - start });

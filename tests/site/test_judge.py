@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import re
+import zipfile
+from pathlib import Path
 
 import pytest
 
 from course.equations import pages
 from course.equations.command import report
+from course.grading.answers import read_answers
+from course.grading.sealed import seal, unseal
+from course.grading.written import graded, load_answers
+from tests.site.build import ROOT
 from tests.site.conftest import DOCS
 
 PAGE = "reference/judge/"
@@ -20,20 +27,71 @@ QUICK = [
 
 
 @pytest.fixture(scope="module")
-def judge(contexts, served, site):
+def page_of_the_judge(contexts, served, site):
     if not (site / "assets" / "judge" / "judge.zip").exists() or not (site / "assets" / "runtimes" / "pyodide").exists():
         pytest.skip("this site was built without the judge for browsers: it needs npm")
     page = contexts["light"].new_page()
     page.goto(served + PAGE)
     page.wait_for_selector("eq-check[data-ready]")
-    yield lambda latex, setting: page.evaluate("([latex, setting]) => courseJudge.judge(latex, setting)", [latex, setting])
+    yield page
     page.close()
+
+
+@pytest.fixture(scope="module")
+def judge(page_of_the_judge):
+    return lambda latex, setting: page_of_the_judge.evaluate("([latex, setting]) => courseJudge.judge(latex, setting)", [latex, setting])
 
 
 def test_verdicts_are_the_very_text(judge):
     for latex, setting in QUICK:
         found = judge(latex, setting)
         assert (found["kind"], found["text"]) == report(latex, setting), latex
+
+
+def test_answers_get_the_very_words_of_course_check(judge, page_of_the_judge, tmp_path):
+    """Right and wrong answers of written tasks of every kind, remarks, nothing, and a fence inside an answer; against the student edition,
+    whose keys are sealed, too."""
+    answers = load_answers(ROOT / "tests" / "exercises" / "answers")
+    (tmp_path / "ch.sealed").write_text(seal(answers), encoding="utf-8")
+    right = r"\log p(x) = \mathbb{E}_q\left[\log \frac{p(x,z)}{q(z|x)}\right] + \mathbb{E}_q\left[\log\frac{q(z|x)}{p(z|x)}\right]"
+    kinds = {answers[task].get("kind", "statement"): task for task in sorted(answers, reverse=True) if answers[task].get("setting", "vae") != "gaussian"}
+    cases = [("ch01.printed", right), ("ch01.printed", f"% a remark\n{right}"), ("ch01.printed", WRONG), ("ch01.which", "right"), ("ch01.which", "left"),
+             ("ch01.printed", "% only a remark"), ("ch01.printed", f"{right}\n```\n<img src=x>"), *((task, "x = 1") for task in kinds.values())]
+    seen = set()
+    for task, draft in cases:
+        found = page_of_the_judge.evaluate("([task, draft]) => courseJudge.grade(task, draft, 'vae')", [task, draft])
+        assert (found["kind"], found["text"]) == graded(task, draft, tmp_path), (task, draft)
+        seen.add(found["kind"])
+    assert seen == {"passed", "failed", "not_attempted"}
+    assert set(kinds) == {"statement", "derivation", "choice", "claim", "numbers"}
+
+
+def test_no_key_can_be_read_in_what_the_page_loads(site):
+    """A reader who opens the archive sees no answer: keys travel sealed."""
+    archive = zipfile.ZipFile(site / "assets" / "judge" / "judge.zip")
+    sealed = archive.read("answers/ch.sealed")
+    entries = load_answers(ROOT / "tests" / "exercises" / "answers")
+    assert unseal(sealed.decode()) == json.loads(json.dumps(entries))
+    words = {word for entry in entries.values() for form in entry.get("form", []) for word in str(form).split("'") if len(word) > 12}
+    assert len(words) > 20
+    assert not [word for word in words if word.encode() in sealed]
+
+
+def test_the_file_to_hand_in_is_the_one_that_course_check_reads(visit):
+    opened = visit()
+    page = opened.open("chapters/01-elbo/")
+    page.evaluate("document.querySelectorAll('article details').forEach(each => { each.open = true })")
+    page.locator("eq-check[data-task='ch01.which'] textarea").fill("right")
+    page.locator("eq-check[data-task='ch01.printed'] textarea").fill("% mine\n" + WRONG + "\n```")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download ch01_elbo.md").click()
+    text = Path(download.value.path()).read_text(encoding="utf-8")
+    template = (ROOT / "exercises" / "ch01_elbo.md").read_text(encoding="utf-8")
+    found, before = read_answers(text), read_answers(template)
+    assert download.value.suggested_filename == "ch01_elbo.md"
+    assert found == {**before, "ch01.which": "right", "ch01.printed": WRONG}
+    assert re.sub(r"^```\w+ ch.*?^```$", "", text, flags=re.M | re.S) == re.sub(r"^```\w+ ch.*?^```$", "", template, flags=re.M | re.S)
+    assert not opened.wrong, opened.wrong
 
 
 @pytest.mark.slow
@@ -58,11 +116,11 @@ def test_by_keyboard_alone_on_a_phone(visit, judge):
     assert not asked
     box.locator("textarea").focus()
     page.keyboard.press("Control+Enter")
-    page.wait_for_selector("eq-check[data-kind=refuted]", timeout=120_000)
+    page.wait_for_selector("eq-check[data-found=refuted]", timeout=120_000)
     assert 'so "=" fails' in box.locator(".eq-verdict").inner_text()
     box.locator("textarea").fill(WRONG.replace("=", r"\ge"))
     box.locator("button[type=submit]").press("Enter")
-    page.wait_for_selector("eq-check[data-kind=bound]", timeout=60_000)
+    page.wait_for_selector("eq-check[data-found=bound]", timeout=60_000)
     box.locator(".eq-shown .katex").wait_for()
     width, room = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
     assert width <= room
