@@ -40,8 +40,9 @@ def train(data: Tensor, alphas_cumprod: Tensor, steps: int, generator: torch.Gen
 
     It has to predict the noise at every level, so it has to be told the level. The check gives you some thousand points of a ring of
     six bumps, 1000 levels and 800 steps, and runs this for some seconds. It measures the error of the result at seven levels against
-    the exact denoiser, compares samples drawn with it with the data, and watches the loop: call `record(x_t, alpha_bar_t, target)`
-    once in each step, with the batch that the network is shown, (B, 2) and (B,), and with what its answer is compared with, (B, 2).
+    the exact denoiser, compares samples drawn with it with the data, and watches the loop: call `record(x_t, alpha_bar_t, target)` in
+    every tenth step (0, 10, 20, ...), with the batch that the network is shown, (B, 2) and (B,), and with what its answer is compared
+    with, (B, 2).
     Whether you return the last weights or an average of them is up to you: after so short a training they can't be told apart.
 
     Two hidden layers of 64 and Adam at 0.003 with batches of 256 are plenty; a batch has at least 16 points.

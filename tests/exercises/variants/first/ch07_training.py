@@ -46,7 +46,8 @@ def train(data, alphas_cumprod, steps, generator, record):
         noise = torch.randn(256, 2, generator=generator)
         a = alphas_cumprod[t]
         xt = a.sqrt()[:, None] * x0 + (1 - a).sqrt()[:, None] * noise
-        record(xt, a, noise)
+        if step % 10 == 0:
+            record(xt, a, noise)
         loss = ((denoised(weights, xt, a) - noise) ** 2).mean()
         optimiser.zero_grad()
         loss.backward()

@@ -40,12 +40,13 @@ def train(data, alphas_cumprod, steps, generator, record):
             parameter.copy_(parameter.shape[-1] ** -0.5 * (2 * torch.rand(parameter.shape, generator=generator) - 1))
     optimiser = torch.optim.AdamW(net.parameters(), 0.004)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
-    for _ in range(steps):
+    for step in range(steps):
         rows = torch.randint(0, data.shape[0], (256,), generator=generator)
         level = alphas_cumprod[torch.randint(0, alphas_cumprod.shape[0], (256,), generator=generator)]
         eps = torch.randn(256, 2, generator=generator)
         noisy = torch.sqrt(level)[:, None] * data[rows] + torch.sqrt(1 - level)[:, None] * eps
-        record(noisy, level, eps)
+        if not step % 10:
+            record(noisy, level, eps)
         optimiser.zero_grad()
         torch.nn.functional.mse_loss(net(noisy, level), eps).backward()
         optimiser.step()
