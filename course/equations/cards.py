@@ -35,6 +35,7 @@ SETTINGS = {
     "diffusion": "x_0 ... x_T: any data, any Markov q that adds noise, any Markov p that takes it away",
     "gaussian": "the Gaussian diffusion with any schedule of betas",
     "flow": "a straight line between data and noise",
+    "levels": "any path of data and noise",
     "masked": "words that are masked for good",
     "edm": "data with noise of standard deviation sigma",
 }
@@ -99,6 +100,8 @@ def card(number: int, total: int, line, setting: str, anchor: str, slipped: list
     if about:
         evidence = ". ".join(part for part in (about["why"], about["certificate"]) if part)
         facts.append(("Evidence", _text(evidence or "the proof has been found and checked")))
+        if about.get("read_with"):
+            facts.append(("Read with", "; ".join(map(_with_formulas, about["read_with"]))))
         if about["assumptions"]:
             facts.append(("Assumes", "; ".join(map(_text, about["assumptions"]))))
         if about["counterexample"]:
@@ -137,6 +140,12 @@ def _chip(slip: dict[str, str], group: str) -> str:
 
 def _numbers(text: str) -> str:
     return f'<pre class="formula-numbers">{_text(text)}</pre>'
+
+
+def _with_formulas(text: str) -> str:
+    """Words with formulas between dollars."""
+    inside = '<span class="formula-later" style="display: inline">\\({}\\)</span>'
+    return "".join(inside.format(_text(part)) if n % 2 else _text(part) for n, part in enumerate(text.split("$")))
 
 
 def _text(text: str) -> str:

@@ -239,7 +239,7 @@ def _judge(latex: str, setting: str) -> list[dict]:
         row = max((k for k, (start, _, _) in enumerate(spans) if start <= offset), default=0)
         out.append(
             {"kind": step.kind, "latex": step.latex, "reason": _reason(step.verdict), "note": _note(step.verdict), "row": row,
-             "about": _about(step.verdict)}
+             "about": {**_about(step.verdict), "read_with": list(found.read_with)}}
         )
     return out
 
@@ -407,7 +407,8 @@ def note_html(checked: Checked, seen: set[str]) -> str:
     setting = (checked.block.options or {}).get("setting", "")
     cards = []
     for n, line in enumerate(checked.lines, 1):
-        slips = _kept("slips", broken, line.latex, setting) if line.how in {"proved", "computed"} else []
+        alone = line.how in {"proved", "computed"} and "let" not in (checked.block.options or {})  # a slip is judged by itself
+        slips = _kept("slips", broken, line.latex, setting) if alone else []
         shown = line if line.latex else replace(line, latex=latex)
         cards.append(card(n, len(checked.lines), shown, setting, anchor, slips))
     return (

@@ -122,7 +122,7 @@ class Path:
             raise NotSaid(f"the time {self.time} must be one letter")
         _ = self.own, self.levels, self.asked
         for part in self.levels:
-            if odd := next((n for n in tree.walk(part) if isinstance(n, Sym) and n != TIME), None):
+            if odd := next((n for n in tree.walk(part) if isinstance(n, Sym) and n != TIME and n.sub != (NOW,)), None):
                 raise NotSaid(f"signal and level are formulas of the time {self.time}, without {tree.latex(odd)}")
 
     @property
@@ -134,12 +134,22 @@ class Path:
         head = name.head if isinstance(name, Apply) else name
         if not isinstance(head, Sym):
             return True
+        if head.labels == ("t'",):
+            head = _primed(head)
         if tree.latex(head) in self.positive:
             return True
         if head.name == self.clock.name:
             return head == self.clock  # and not a step of a grid, sigma_data or t'
-        known = head.name in ("x", "epsilon", "d", "I", "pi", "e", "SNR") or (head.name == "s" and learned(head) is not None)
+        if self.is_level(head):
+            return True
+        known = head.name in ("x", "d", "I", "pi", "e", "SNR") or (head.name == "s" and learned(head) is not None)
         return known or _plain(head) in self.own
+
+    def is_level(self, s: Sym) -> bool:
+        """alpha_t and sigma_t, at any time, where the path leaves them open."""
+        s = _primed(s) if s.labels == ("t'",) else s
+        names = {n.name for p in self.levels for n in tree.walk(p) if isinstance(n, Sym) and n.sub == (NOW,)}
+        return s.name in names and len(s.sub) == 1 and not s.marks and not s.labels
 
     @staticmethod
     def is_time(s: Sym) -> bool:
@@ -186,6 +196,8 @@ class Path:
                 return self._named(head, args, own) or replace(node, args=tuple(self._in(a, own) for a in args))
             case Sym(_, _, ("dot",), _):
                 return self.derivative(self._in(replace(node, marks=()), own), TIME)
+            case Sym(_, _, _, ("t'",)):
+                return self._letter(_primed(node), own)
             case Sym():
                 return self._letter(node, own)
             case Density():
@@ -273,9 +285,11 @@ class Path:
         times = [p for p in places if p not in (self.clock, Index(self.clock.name, 0))]
         if not times:
             return meaning
-        if len(times) > 1 or any(n in (DATA, NOISE, X) for n in tree.walk(meaning)):
+        (to, *more) = times
+        if isinstance(to, Index) and to.var and not more:
+            return _moved(meaning, to)
+        if more or any(n in (DATA, NOISE, X) for n in tree.walk(meaning)):
             raise NotSaid(f"{tree.latex(times[0])} where a time is needed")
-        (to,) = times
         return _put(meaning, {TIME: _time(to) if isinstance(to, Index) else to})
 
     def _guess(self, meaning: Node, args: tuple[Node, ...] | None, plain: Node, own: dict[Node, Node]) -> Node:
@@ -305,6 +319,8 @@ class Path:
                 return ZERO
             case Sym() if node == TIME:
                 return ONE
+            case Sym(_, (i,)) if i == NOW and node != X:
+                raise NotSaid(f"the derivative of {tree.latex(node)}, which is left open")
             case Sym() if node == X:
                 return Add((Mul((self._d(self.levels[0]), DATA)), Mul((self._d(self.levels[1]), NOISE))))
             case Sym():
@@ -394,8 +410,11 @@ class PathMeaning(Meaning):
         self.numbers = not any(isinstance(n, Func) and n.name == "norm" for n in nodes) and not any(s.name in {"I", "d"} for s in symbols)
         self.dimension_one = self.sense.one if self.sense.one is not None else in_one_dimension(line)
         scalars = sorted({self._free_name(s) for s in symbols} - {None})
-        positive = [n for n in scalars if n in path.positive]
-        self.free = [n for n in scalars if n not in path.positive]
+        level = {tree.latex(s) for s in symbols if path.is_level(s)}
+        for i in (NOW, *places):
+            level |= {tree.latex(n) for p in path.levels for n in tree.walk(_moved(p, i)) if isinstance(n, Sym) and path.is_level(n)}
+        positive = sorted(level | {n for n in scalars if n in path.positive})
+        self.free = [n for n in scalars if n not in positive]
         powers = [n for n in nodes if isinstance(n, Pow)]
         positive += sorted({tree.latex(n) for n in powers if any(isinstance(m, Sym) and self._free_name(m) for m in tree.walk(n.exponent))})
         self.powers: list[tuple] = []  # (power, base, exponent)
@@ -427,7 +446,7 @@ class PathMeaning(Meaning):
         if i == NOW:
             return tuple(self.number(self.value(n)) for n in self.path.levels)
         there = _time(i)
-        return tuple(self.number(self.value(_put(n, {TIME: there}))) for n in self.path.levels)
+        return tuple(self.number(self.value(_moved(n, i) if i.var else _put(n, {TIME: there}))) for n in self.path.levels)
 
     def x(self, i: Index) -> Vector:
         if i in (NOW, START):
@@ -513,6 +532,20 @@ class PathMeaning(Meaning):
         if d.labels:
             raise NotSaid(f"{tree.latex(d)} is another law than that of the path")
         return super()._density(d)
+
+
+def _primed(s: Sym) -> Sym:
+    """A letter at the time t', which is read as a label."""
+    return replace(s, labels=(), sub=(Index("t'", 0),))
+
+
+def _moved(node: Node, to: Index) -> Node:
+    """A formula of t at another time: t and every letter with the index t become those of that time."""
+    if node == TIME:
+        return _time(to)
+    if isinstance(node, Sym) and node.sub == (NOW,):
+        return replace(node, sub=(to,))
+    return tree.rebuild(node, lambda child: _moved(child, to))
 
 
 def _time(i: Index) -> Node:

@@ -339,7 +339,7 @@ def model(setting: Setting, T: int, forget: frozenset[str] = frozenset(), extra:
 
 HERE = Path(__file__).parent
 settings: dict[str, Setting | Paths] = {
-    name: load(HERE / f"{name}.toml", trusted=True) for name in ("vae", "hvae", "chain", "diffusion", "flow", "edm", "masked")
+    name: load(HERE / f"{name}.toml", trusted=True) for name in ("vae", "hvae", "chain", "diffusion", "flow", "levels", "edm", "masked")
 }
 
 

@@ -409,6 +409,8 @@ def path_tables(reading: Reading, paths: Paths, conditions: frozenset[int]) -> l
     chains = reading.written
     text = Chain(tuple(t for c in chains for t in c.terms), ())
     one = True if in_one_dimension(text) else None
+    steps = {c.terms[0] for c in chains if c.relations[:1] == (":=",) and isinstance(c.terms[0], Sym) and c.terms[0].name == "x"}
+    steps -= {Sym("x"), X}  # x_{t'} := ... says what a step computes
     for path in paths.readings:
         stating = frozenset((c, 0) for c, chain in enumerate(chains) if path.only == "stated" and _states(chain, path))
         if path.only == "stated" and not stating:
@@ -419,7 +421,7 @@ def path_tables(reading: Reading, paths: Paths, conditions: frozenset[int]) -> l
             sense = replace(PLAIN, path=path)
             names, givers = names_of(chains, lambda name, _, path=path: path.knows(name), conditions)
             return [Table(chains, names, givers, (), sense, None, (path.said, *said_of(names)))]
-        names, givers = names_of(chains, lambda name, _, path=path: path.knows(name), conditions)
+        names, givers = names_of(chains, lambda name, _, path=path: path.knows(name) and name not in steps, conditions)
         sense = replace(PLAIN, path=path, one=one, noise="text", tied=latex(NOISE))
         said = (f"{path.said}", *said_of(names)) if path.said else tuple(said_of(names))
         out.append(Table(chains, names, givers | stating, (), sense, None, said))  # which direction a path runs is no claim

@@ -71,6 +71,27 @@ FLOW = [
     (r"p_\theta(x_t) = q(x_t)", "undecided"),
     (r"x_t = (1-t) x_0 + t w", "undecided"),
 ]
+LEVELS = [
+    (r"\epsilon = \frac{x_t - \alpha_t\, x_0}{\sigma_t}", "identity"),
+    (r"\epsilon = \frac{x_t - \sigma_t\, x_0}{\alpha_t}", "refuted"),
+    (r"u = x_0 + r\, \epsilon", "identity"),
+    (r"u = x_0 - r\, \epsilon", "refuted"),
+    (r"\alpha_t^2 + \sigma_t^2 = 1", "refuted"),
+    (r"q(x_t|x_0) = \mathcal{N}(x_t; \alpha_t x_0, \sigma_t^2 I)", "identity"),
+    (r"\mathbb{E}[x_0|x_t] = \frac{x_t + \sigma_t^2\nabla\log q(x_t)}{\alpha_t}", "identity"),
+    (r"\frac{x_{t'}}{\alpha_{t'}} = \frac{x_t}{\alpha_t} + (r_{t'} - r_t)\,\epsilon", "identity"),
+    (r"\frac{x_{t'}}{\alpha_{t'}} = \frac{x_t}{\alpha_t} - (r_{t'} - r_t)\,\epsilon", "refuted"),
+    (
+        r"x_{t'} := \alpha_{t'} \hat x_0 + \sigma_{t'} \epsilon_\theta(x_t, t) "
+        r"\\ \frac{x_{t'}}{\alpha_{t'}} = \frac{x_t}{\alpha_t} + (r_{t'} - r_t)\,\epsilon_\theta(x_t, t)",
+        "identity",
+    ),
+    (
+        r"x_{t'} := \alpha_{t'} \hat x_0 + \sigma_{t'} \epsilon_\theta(x_t, t) "
+        r"\\ \frac{x_{t'}}{\alpha_{t'}} = \frac{x_t}{\alpha_t} + (r_t - r_{t'})\,\epsilon_\theta(x_t, t)",
+        "refuted",
+    ),
+]
 GRID = (r"\sigma_i = \left(\sigma_{\max}^{1/\rho} + \frac{i}{N-1}(\sigma_{\min}^{1/\rho}-\sigma_{\max}^{1/\rho})\right)^\rho, \quad ")
 EDM = [
     (r"x = y + n", "identity"),
@@ -93,7 +114,7 @@ EDM = [
 ]
 
 
-@pytest.mark.parametrize(("name", "latex", "kind"), [*(("flow", *case) for case in FLOW), *(("edm", *case) for case in EDM)])
+@pytest.mark.parametrize(("name", "latex", "kind"), [*(("flow", *case) for case in FLOW), *(("edm", *case) for case in EDM), *(("levels", *case) for case in LEVELS)])
 def test_statement(name, latex, kind):
     verdict = judge(latex, name, explain=False)
     assert verdict.kind == kind, verdict.reason
@@ -223,5 +244,5 @@ def test_a_file_that_declares_no_path_is_explained(tmp_path, old, new, says):
 
 
 def test_shipped_paths_are_sound():
-    for name in ("flow", "edm"):
+    for name in ("flow", "levels", "edm"):
         assert [path.check() for path in settings[name].readings]
