@@ -21,7 +21,8 @@ def build(out: Path, config: Path = ROOT / "mkdocs.yml", **env: str) -> Path:
     """`mkdocs build --strict` into `out`. Not quiet: with -q, --strict lets broken links pass."""
     env = {**os.environ, "NO_MKDOCS_2_WARNING": "1", "OMP_NUM_THREADS": "1", **env}
     if config.parent == ROOT:
-        subprocess.run([sys.executable, "-m", "course.site"], cwd=ROOT, check=True, env=env, stdout=subprocess.DEVNULL)
+        done = subprocess.run([sys.executable, "-m", "course.site"], cwd=ROOT, text=True, capture_output=True, env=env)
+        assert done.returncode == 0, f"python -m course.site failed:\n{done.stdout[-4000:]}\n{done.stderr[-6000:]}"
     done = subprocess.run([sys.executable, "-m", "mkdocs", "build", "--strict", "-f", str(config), "-d", str(out)], cwd=ROOT, text=True,
                           capture_output=True, env=env)
     assert done.returncode == 0, f"mkdocs build --strict failed:\n{done.stdout[-4000:]}\n{done.stderr[-6000:]}"
