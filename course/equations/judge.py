@@ -293,7 +293,7 @@ def _relation(table: Table, c: int, k: int, conditions: tuple[Chain, ...], expla
         if isinstance(name, Sym | Apply) and not symbols.known_letter(name, meaning):
             return Verdict("undecided", reason=f"{latex(name)} is defined before, in a circle, or at too great a length")
     if table.setting is not None:
-        sides = [symbols.written_out(side, table.names) for side in (left, right)]
+        sides = [symbols.without_ones(symbols.written_out(side, table.names)) for side in (left, right)]
         claim = Claim(table.setting, sides[0], sign, sides[1], conditions, joint=table.joint)
         return repairs.explained(claim, decide(claim)) if explain else decide(claim)
     if sign == "~" and _declares(left, right):

@@ -143,6 +143,12 @@ def written_out(node: Node, definitions: Iterable[Definition]) -> Node:
     return go(node) if by_letter else node
 
 
+def without_ones(node: Node) -> Node:
+    """The formula with 1 in place of every product of ones, however long."""
+    one = Num(Fraction(1))
+    return one if isinstance(node, Big) and node.kind == "prod" and node.body == one else rebuild(node, without_ones)
+
+
 def _letter(node: Node) -> tuple:
     """What a name is looked up by: its letter with accents and labels, without indices and arguments."""
     head = node.head if isinstance(node, Apply) else node
