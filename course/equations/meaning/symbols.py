@@ -480,9 +480,11 @@ def _variational_diffusion(base: Table, text: Chain) -> list[Table]:
 
 
 def _alpha_for_bar(base: Table, text: Chain) -> list[Table]:
-    r"""alpha_t for \bar\alpha_t (Song et al. 2021, DDIM): a guess that is said, not accepted."""
+    r"""alpha for \bar\alpha (Song et al. 2021, DDIM), in texts about a coarse grid tau_i only: elsewhere a bar left out is a slip. A guess
+    that is said, not accepted."""
     symbols = [n for n in walk(text) if isinstance(n, Sym) and n.name in ("alpha", "beta")]
-    if not symbols or any(s.name == "beta" or s.marks or s.labels or not s.sub for s in symbols):
+    grid = any(r"\tau" in i.var for s in symbols for i in s.sub if isinstance(i, Index))
+    if not grid or any(s.name == "beta" or s.marks or s.labels or not s.sub for s in symbols):
         return []
 
     def other(node: Node) -> Node:
