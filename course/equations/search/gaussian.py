@@ -146,8 +146,8 @@ def decide(left: Node, relation: str, right: Node, sense: Sense = PLAIN) -> Outc
     except NotSaid as problem:
         found = None if sense.path is not None else _refute_numbers(Line((left, right), (relation,), sense=sense))
         return found or Outcome("undecided", str(problem))
-    except (Beyond, RecursionError) as problem:
-        return Outcome("undecided", f"beyond the exact arithmetic: {problem}")
+    except (Beyond, Full, RecursionError) as problem:
+        return Outcome("undecided", f"beyond the exact arithmetic: {problem or 'too many different roots or logarithms'}")
     except Undefined as problem:
         return Outcome("undecided", f"the line has no value: {problem}")
 
@@ -900,6 +900,7 @@ def _refute(line: tree.Chain, relation: str, build=_sides) -> Outcome | None:
 
 def _difference_in_words(line: tree.Chain) -> str:
     """In what two sides differ: the mean or the variance of two normal laws, the factors of some vectors, a term without vectors."""
+    from course.equations.meaning.algebra import Beyond, Full, Undefined
     from course.equations.meaning.floats import Floats
 
     try:
@@ -920,7 +921,7 @@ def _difference_in_words(line: tree.Chain) -> str:
             if gap.keys() == {()}:
                 return "the term without vectors, and no other"
             return "" if () in gap else "terms with vectors, not the one without"
-    except (NotSaid, ArithmeticError, Concrete, KeyError):
+    except (NotSaid, ArithmeticError, Concrete, KeyError, Beyond, Full, Undefined):
         pass
     return ""
 
@@ -988,6 +989,7 @@ def _refute_ratio(line: tree.Chain, name: str, build=_sides) -> Outcome | None:
 
 def plausible(line: tree.Chain) -> bool | None:
     """Whether a line survives floating point in one world, which costs little; None where it has no value there."""
+    from course.equations.meaning.algebra import Beyond, Full, Undefined
     from course.equations.meaning.floats import Floats
 
     try:
@@ -996,5 +998,5 @@ def plausible(line: tree.Chain) -> bool | None:
         if line.relations[0] != "=":
             return True
         return not _difference(m, a, b) or bool(isinstance(a, Vector) and _in_law(line, Floats))
-    except (NotSaid, ArithmeticError, Concrete):
+    except (NotSaid, ArithmeticError, Concrete, Beyond, Full, Undefined):
         return None

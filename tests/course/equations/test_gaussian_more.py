@@ -256,6 +256,12 @@ def test_a_sum_that_is_only_computed_is_not_accepted():
         assert kind(false) == "refuted", false
 
 
+def test_numbers_beside_vectors_are_read_for_one_dimension():
+    found = judge(r"\tilde\mu_t = \beta_t", setting="gaussian")
+    assert found.kind == "refuted"
+    assert "d = 1" in found.reason
+
+
 def test_what_holds_at_t_2_only_is_refuted_with_a_later_t():
     found = judge(r"1-\bar\alpha_t = \sum_{s=t-1}^{t} \beta_s \bar\alpha_{s-1}", setting="gaussian")
     assert found.kind == "refuted"
@@ -270,7 +276,6 @@ def test_what_holds_at_t_2_only_is_refuted_with_a_later_t():
     [
         r"x_T \approx \epsilon",
         r"\bar\alpha_i = \bar\alpha_j",
-        r"\tilde\mu_t = \beta_t",
         r"q(x_t|x_{t-1}) = x_t",
         r"q(u|x_0) = 1",
     ],
