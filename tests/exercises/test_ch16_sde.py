@@ -136,12 +136,15 @@ def test_copies_and_no_copies(student):
     training, fresh = student.randn(6, 3), student.randn(40, 3)
     expect_close(student.share_of_copies(training.clone(), training, fresh, 0.05), 1.0, "share_of_copies of the training points themselves", atol=1e-9)
     expect_close(student.share_of_copies(fresh + 9.0, training, fresh, 0.05), 0.0, "share_of_copies of points far away", atol=1e-9)
+    tie = student.share_of_copies(torch.tensor([[0.0, 5.0], [3.0, 4.0], [1.0, 0.0]]), torch.zeros(1, 2), torch.tensor([[3.0, 4.0]]), 0.5)
+    expect_close(tie, 1 / 3, "share_of_copies where two of three samples lie just as far as the yardstick, which is not strictly nearer,")
 
 
 @task("ch16.sliced_loss")
 def test_sliced_loss(student):
     for B, D, dtype in ((5, 3, torch.float32), (4, 2, torch.float64), (1, 4, torch.float32), (7, 1, torch.float64)):
-        weight, x, probes = student.randn(D, D).to(dtype), student.randn(B, D).to(dtype), signs(student, B, D).to(dtype)
+        weight, x = student.randn(D, D).to(dtype), student.randn(B, D).to(dtype)
+        probes = (signs(student, B, D) if D % 2 else student.randn(B, D)).to(dtype)          # probes may be normal, too
         slices = torch.einsum("bi,ij,bj->b", probes, weight, probes)
         length = (x @ weight).square().sum(1)
         expect_close(student.sliced_loss(weight, x, probes), (slices + length / 2).mean(), f"sliced_loss of {B} points in {D} dimensions ({str(dtype)[6:]})", {
