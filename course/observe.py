@@ -25,7 +25,8 @@ import math
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cache, partial
+from functools import lru_cache, partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
@@ -150,14 +151,22 @@ def first_noise() -> Tensor:
 Run = tuple[list[tuple[float, Tensor]], Tensor]     # [(t, model input)], the result
 
 
-def their_scheduler(name: str, config: Mapping[str, Any]) -> Any:
-    """diffusers' class for one of our samplers, with the config and what the name fixes. Made once and copied: some classes look up a
-    thousand times when they are made."""
-    return copy.deepcopy(_made_once(name, json.dumps(config, sort_keys=True)))
+def their_scheduler(name: str, config: Mapping[str, Any], steps: int | None = None) -> Any:
+    """diffusers' class for one of our samplers, with the config and what the name fixes, and its times set. Made once for all predictions
+    and copied: some classes look up a thousand times when they are made, and a step's worth for every step."""
+    rest = {key: value for key, value in config.items() if key != "prediction_type"}
+    scheduler = copy.deepcopy(_made_once(name, json.dumps(rest, sort_keys=True), steps))
+    if "prediction_type" in config:
+        scheduler.register_to_config(prediction_type=config["prediction_type"])
+    return scheduler
 
 
-@cache
-def _made_once(name: str, config_as_text: str) -> Any:
+@lru_cache(1000)
+def _made_once(name: str, config_as_text: str, steps: int | None) -> Any:
+    if steps is not None:
+        scheduler = copy.deepcopy(_made_once(name, config_as_text, None))
+        scheduler.set_timesteps(steps)
+        return scheduler
     import diffusers
 
     config = json.loads(config_as_text)
@@ -175,8 +184,7 @@ def theirs(name: str, config: Mapping[str, Any], steps: int, predict: Callable[[
            dtype: torch.dtype = torch.float32, **options: Any) -> Run:
     """diffusers' own loop, as StableDiffusionPipeline writes it. In float64: the same float32 tables, with all that is computed from
     them in a step in double precision, as far as the class allows."""
-    scheduler = their_scheduler(name, config)
-    scheduler.set_timesteps(steps)
+    scheduler = their_scheduler(name, config, steps)
     _tables_in(scheduler, dtype)
     generator = torch.Generator().manual_seed(0)
     if hasattr(scheduler, "noise_sampler"):
@@ -439,7 +447,11 @@ def _third_order_sde(case: Case) -> bool:
 
 @explains("sigma_down = sqrt(sigma_next^2 - sigma_up^2) cancels in diffusers' float32")
 def _sigma_down(case: Case) -> bool:
-    return case.theirs in ("KDPM2AncestralDiscreteScheduler", "DPMSolverSDEScheduler") and (
+    if case.theirs not in ("KDPM2AncestralDiscreteScheduler", "DPMSolverSDEScheduler"):
+        return False
+    grid = ALL[case.name].grid(NoiseSchedule.from_config(case.config), case.steps)
+    # sigma_down / sigma_next = sigma_next / sigma: below 1/100 its square is lost among the last bits of 1
+    return any(0 < next.ratio < 0.01 * now.ratio for now, next in pairwise(grid)) or (
         case.config.get("beta_schedule") == "squaredcos_cap_v2" or bool(case.config.get("use_beta_sigmas")))
 
 

@@ -138,3 +138,13 @@ def flows_table() -> str:
     answers = {"eps": "noise", "flow": "velocity"}
     return head + "".join(f"| {answers[row['model']]} | {row['sampler']} | {row['calls']} | {share(row, 'right')} | "
                           f"{float(row['variety']):.1f} |\n" for row in rows("flows"))
+
+
+def trained_table(*models: str) -> str:
+    """Rows of `course lab trained`, for these models."""
+    from .edited import rows, share
+
+    head = "| U-Net | steps here | guidance | calls | everything right | variety |\n|---|---|---|---|---|---|\n"
+    names = {"eps": "answers noise", "flow": "answers velocity", "shipped flow": "the flow that ships", "reflow": "after reflow"}
+    return head + "".join(f"| {names[row['model']]} | {row['steps']} | {float(row['guidance']):g} | {row['calls']} | "
+                          f"{share(row, 'right')} | {float(row['variety']):.1f} |\n" for row in rows("trained") if row["model"] in models)

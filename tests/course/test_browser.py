@@ -1,6 +1,7 @@
 """Before and after the build: what the interactive pages load, formulas drawn by KaTeX; and what happens where a tool is missing."""
 
 import json
+import re
 import shutil
 import zipfile
 from pathlib import Path
@@ -8,6 +9,9 @@ from pathlib import Path
 import pytest
 
 from course import browser, site
+from course.samplers import SAMPLERS, TAUGHT
+from course.schedule import NoiseSchedule
+from course.stable_diffusion import SD_V1
 
 ROOT = Path(__file__).parents[2]
 
@@ -132,3 +136,17 @@ def test_without_node_the_browser_draws(built, monkeypatch):
 def test_an_empty_folder_is_no_site(tmp_path):
     with pytest.raises(FileNotFoundError, match="no built site"):
         site.finish(tmp_path)
+
+
+def test_the_samplers_of_the_page_are_those_of_the_table():
+    """docs/javascripts/samplers.js says again what the table says of the eight; here is what holds the two together."""
+    text = (Path(__file__).parents[2] / "docs" / "javascripts" / "samplers.js").read_text(encoding="utf-8")
+    rows = re.findall(r'^ {4}(\w+): \["([^"]+)", run\.(\w+), "(\w+)", (true|false), (true|false), (true|false)\],$', text, re.MULTILINE)
+    schedule = NoiseSchedule.from_config(SD_V1)
+    assert {name for name, *_ in rows} == set(TAUGHT)
+    for name, _, _, spacing, *facts in rows:
+        sampler = SAMPLERS[name]
+        clean = not sampler.grid(schedule, 4)[-1].sigma
+        assert (spacing, *facts) == (sampler.spacing, *(str(fact).lower() for fact in (sampler.whole, clean, sampler.draws))), name
+    same = [{run for name, _, run, *_ in rows if SAMPLERS[name].run is SAMPLERS[of].run} for of in ("ddim", "ddpm")]
+    assert same == [{"ddim"}, {"ddpm"}], "one method on two grids is one function there, too"

@@ -450,6 +450,20 @@ def test_a_wrong_walk_is_seen(name, monkeypatch):
     assert observe.distance(right, observe.our_walk(name, {}, 4)) > 1e-4
 
 
+def test_sigma_down_cancels_in_diffusers():
+    """At two steps sigma falls by a factor of 500, and what is to be left of it is the difference of two float32 numbers that agree in five
+    digits."""
+    scheduler = observe.their_scheduler("dpm2_ancestral", SD, 2)
+    now, next = (float(s) for s in (scheduler.sigmas[0], SAMPLERS["dpm2_ancestral"].grid(SCHEDULE, 2)[1].ratio))
+    exact = next**2 / now
+    assert next < 0.01 * now
+    assert any(abs(float(s) / exact - 1) < 0.2 for s in scheduler.sigmas_down), "it is that step's"
+    assert min(abs(float(s) / exact - 1) for s in scheduler.sigmas_down) > 1e-3
+    outcome = compare("dpm2_ancestral", "stable-diffusion-v1-4", 2, "epsilon")
+    assert "cancels" in outcome.note
+    assert compare("dpm2_ancestral", "stable-diffusion-v1-4", 10, "epsilon").state == "equal"
+
+
 def test_two_steps_on_a_circle_stop_where_the_paper_says():
     scheduler = diffusers.SCMScheduler()
     scheduler.set_timesteps(2)
