@@ -86,16 +86,16 @@ def report(latex: str, setting: str | Setting | Paths, as_json: bool = False, tr
     """The kind of the verdict on a text, and what is printed about it; the judge in the page shows the same."""
     verdict = judge(latex, setting)
     derivation = judge_derivation(latex, setting) if verdict.kind != "unreadable" else None  # the text is examined once
-    several = derivation is not None and len([s for s in derivation.steps if s.reason != CONDITION]) > 1
+    claims = [s for s in derivation.steps if s.reason != CONDITION] if derivation else []
     if as_json:
         out = verdict.as_dict()
-        if several:
+        if derivation and len(claims) > 1:
             out["derivation"] = derivation.as_dict()
         return verdict.kind, json.dumps(out, ensure_ascii=False, indent=2, sort_keys=True)
     parts = [str(verdict)]
     if verdict.tree and tree:
         parts.append("as a tree:\n" + "\n".join("  " + line for line in verdict.tree.splitlines()))
-    if several:
+    if len(claims) > 1:
         parts.append(f"relation by relation:\n{derivation}")
     return verdict.kind, "\n\n".join(parts)
 

@@ -30,8 +30,9 @@ from fractions import Fraction
 from functools import lru_cache, reduce
 from itertools import combinations, permutations, product
 from math import gcd, isqrt, prod
+from typing import Any
 
-UNIT = (frozenset(), frozenset(), frozenset())  # a term: bound variables, {(factor, exponent)}, {(factor, power of its log)}
+UNIT: tuple = (frozenset(), frozenset(), frozenset())  # a term: bound variables, {(factor, exponent)}, {(factor, power of its log)}
 MAX_PARTS, MAX_TERMS, MAX_T, MAX_CELLS, MAX_DIGITS = 200_000, 6_000, 24, 100_000, 600
 
 
@@ -88,6 +89,13 @@ def places(variable, env):
 class Walker:
     """Works a term out, given env (letter -> number) and scope (bound variable -> what stands for it). What numbers are, and
     what is done with them, is said by the three subclasses: normal forms, worlds, points."""
+
+    num: Any
+    plus: Any
+    times: Any
+    power: Any
+    sum: Any
+    density: Any
 
     def __init__(self, evidence, known=()):
         self.names, self.known, self.count = evidence.get("names", {}), set(known), 0
@@ -154,11 +162,15 @@ class Laws:
     """The laws at one length T: parents[letter][slot] is what the slot's factor is conditioned on."""
 
     def __init__(self, laws, T):
-        self.memo, self.settled, self.parents = {}, {}, {}
+        self.memo: dict = {}
+        self.settled: dict = {}
+        self.parents: dict = {}
         lists = {letter: list(self.unrolled(factors, {"T": T})) for letter, factors in laws.items()}
         self.order = sorted({s for factors in lists.values() for pair in factors for part in pair for s in part})
         for letter, factors in lists.items():
-            own, known, done = [s for args, _ in factors for s in args], [], set()
+            own: list = [s for args, _ in factors for s in args]
+            known: list = []
+            done: set = set()
             parents = self.parents[letter] = {}
             for s in self.order:
                 if s not in own:  # what a law is only conditioned on gets any law: nothing proved depends on it
@@ -187,7 +199,7 @@ class Laws:
             if (s := todo.pop()) not in keep:
                 keep.add(s)
                 todo += parents[s]
-        linked = {s: set() for s in keep}
+        linked: dict = {s: set() for s in keep}
         for s in keep:
             for u, v in combinations((s, *parents[s]), 2):
                 linked[u].add(v)
@@ -262,7 +274,8 @@ def canonical(term):
     """The term with its bound variables named by their place; up to three of one slot are tried in every order."""
     if not term[0]:
         return term
-    level, row, groups = height(term), sorted(term[0]), {}
+    level, row = height(term), sorted(term[0])
+    groups: dict = {}
     for v in row:
         groups.setdefault(v[:2], []).append(v)
     orders = product(*(permutations(vs) if len(vs) < 4 else [tuple(vs)] for vs in groups.values()))
@@ -275,7 +288,7 @@ def factors(powers, logs=()):
 
 
 def primes(c):
-    out = {}
+    out: dict = {}
     for n, sign in ((c.numerator, 1), (c.denominator, -1)):
         p = 2
         while n > 1:
@@ -310,7 +323,8 @@ class Forms(Walker):
     def sum(self, keys, body, env, scope):
         self.depth += 1
         new = {k: (*k[0], f"#{self.depth}.{i}") for i, k in enumerate(keys)}
-        inner, out, own = self.go(body, env, {**scope, **new}), {}, frozenset(new.values())
+        inner, own = self.go(body, env, {**scope, **new}), frozenset(new.values())
+        out: dict = {}
         self.depth -= 1
         for (bound, m, logs), c in inner.items():
             add(out, {self.settled((bound | own, m, logs)): c})
@@ -319,7 +333,7 @@ class Forms(Walker):
     def times(self, a, b):
         if len(a) * len(b) > MAX_TERMS:
             raise Rejected(f"more than {MAX_TERMS} terms when multiplied out")
-        out = {}
+        out: dict = {}
         if one := next((form for form, other in ((a, b), (b, a)) if other == {UNIT: 1}), None):
             return one
         for ta, ca in a.items():
@@ -355,13 +369,14 @@ class Forms(Walker):
         outside, inside = self.parted(term)
         if c < 0 or not all(seen_positive(f) for f, _ in outside):
             return whole
-        out = {}
+        out: dict = {}
         for f, e in (*outside, *inside, *((("n", p), e) for p, e in primes(c).items())):
             add(out, dict(f[1]) if f[0] == "exp" else {factors({}, [(f, 1)]): Fraction(1)}, e)
         return out
 
     def exp(self, form):
-        out, scale = {}, Fraction(1)
+        out: dict = {}
+        scale = Fraction(1)
         for (bound, m, logs), c in form.items():
             if bound or m or len(logs) != 1 or c.denominator != 1 or next(iter(logs))[1] != 1 or abs(c) > 64:
                 return {factors({("exp", frozenset(form.items())): 1}): Fraction(1)}
@@ -681,7 +696,7 @@ def attained(evidence):
     (left, relation, right), like, T = evidence["claim"], evidence["like"], 2 if "'T'" in str(evidence["laws"]) else 1
     laws = laws_at(json.dumps(evidence["laws"]), T)
     for one, other in like.items():
-        done = []
+        done: list = []
         while len(done) < len(laws.order):
             s = next(s for s in laws.order if s not in done and laws.parents[one][s] <= set(done))
             if any(not laws.separated(other, s, u, laws.parents[one][s]) for u in set(done) - laws.parents[one][s]):
@@ -711,7 +726,7 @@ class Exact:
         self.roots = []
 
     def times(self, a, b):
-        out = {}
+        out: dict = {}
         for (ra, la), ca in a.items():
             for (rb, lb), cb in b.items():
                 both = prod((self.roots[i] for i in ra & rb), start=Fraction(1))
@@ -722,7 +737,7 @@ class Exact:
         if n < 0 and not a:
             raise ZeroDivisionError
         if n < 0:
-            top = {(frozenset(), ()): Fraction(1)}
+            top: dict = {(frozenset(), ()): Fraction(1)}
             while len(a) > 1 or any(r for r, _ in a):
                 if any(logs for _, logs in a):
                     raise Rejected("a division by a logarithm")
@@ -757,7 +772,7 @@ class Exact:
         roots, c = self.single(a)
         if c <= 0:
             raise ZeroDivisionError
-        out = {}
+        out: dict = {}
         for x, half in ((c, Fraction(1)), *((self.roots[i], Fraction(1, 2)) for i in roots)):
             add(out, {(frozenset(), (n,)): half * e for n, e in ((x.numerator, 1), (x.denominator, -1)) if n > 1})
         return out
@@ -768,7 +783,7 @@ class Exact:
 
     def zero(self, a):
         """Is it zero? Logarithms of coprime numbers are independent, so all are written by a coprime base first."""
-        base = []
+        base: list = []
         for n in {n for _, logs in a for n in logs}:
             todo = [n]
             while todo:
@@ -781,11 +796,11 @@ class Exact:
                         break
                 else:
                     base += [n] if n > 1 else []
-        total = {}
+        total: dict = {}
         for (roots, logs), c in a.items():
             terms = {(): c}
             for n in logs:
-                split = {}
+                split: dict = {}
                 for b in base:
                     while n % b == 0:
                         add(split, {tuple(sorted((*k, b))): v for k, v in terms.items()})
@@ -797,12 +812,13 @@ class Exact:
 
 def at_point(evidence, unknown):
     """The values of all steps where the unknowns have these values; ZeroDivisionError where one has none."""
-    exact, out = Exact(), []
+    exact = Exact()
+    out: list = []
     unknown = {name: {(frozenset(), ()): c} for name, c in unknown.items()}
     for step in evidence["steps"]:
         match step:
             case ["num", str(c)]:
-                value = {(frozenset(), ()): rational(c)} if rational(c) else {}
+                value: dict = {(frozenset(), ()): rational(c)} if rational(c) else {}
             case ["var", name]:
                 value = unknown[name]
             case ["add", int(i), int(j)] if min(i, j) >= 0:
@@ -876,7 +892,7 @@ def at_points(evidence):
             exact, values = at_point(evidence, {n: rng.choice((c, -c)) if n in evidence["free"] else c for n, c in point.items()})
         except ZeroDivisionError:
             continue
-        gap = {}
+        gap: dict = {}
         for sign, side in ((1, left), (-1, right)):
             for k, i in side:
                 gap[json.dumps(k)] = add(gap.get(json.dumps(k), {}), values[i], sign)

@@ -232,10 +232,10 @@ def _judge(latex: str, setting: str) -> list[dict]:
     spans = rows(latex)
     out = []
     for step in found.steps:
-        line, column = step.position[0] - declared, step.position[1]
-        if line < 1:
+        at_line, column = step.position[0] - declared, step.position[1]
+        if at_line < 1:
             continue
-        offset = starts[min(line, len(starts) - 1) - 1] + column - 1
+        offset = starts[min(at_line, len(starts) - 1) - 1] + column - 1
         row = max((k for k, (start, _, _) in enumerate(spans) if start <= offset), default=0)
         out.append(
             {"kind": step.kind, "latex": step.latex, "reason": _reason(step.verdict), "note": _note(step.verdict), "row": row,
@@ -393,12 +393,12 @@ def note_html(checked: Checked, seen: set[str]) -> str:
             groups[-1] = (groups[-1][0], n, line)
         else:
             groups.append((n, n, line))
-    items = []
+    parts = []
     for first, last, line in groups:
         where = "" if len(groups) == 1 else f"{word} {first}: " if first == last else f"{word}s {first} to {last}: "
         if len(groups) == 1 and last > 1:
             where = f"all {last} {word}s: "
-        items.append(f'<span class="known-{line.how}">{where}{html.escape(line.note)}</span>')
+        parts.append(f'<span class="known-{line.how}">{where}{html.escape(line.note)}</span>')
     latex = " ".join(checked.block.latex.split())
     anchor = "f-" + hashlib.sha256(latex.encode()).hexdigest()[:8]
     while anchor in seen:
@@ -412,7 +412,7 @@ def note_html(checked: Checked, seen: set[str]) -> str:
         shown = line if line.latex else replace(line, latex=latex)
         cards.append(card(n, len(checked.lines), shown, setting, anchor, slips))
     return (
-        f'<details class="formula-card" id="{anchor}" data-search-exclude><summary class="known">{"".join(items)}</summary>'
+        f'<details class="formula-card" id="{anchor}" data-search-exclude><summary class="known">{"".join(parts)}</summary>'
         f'{"".join(cards)}</details>'
     )
 

@@ -18,6 +18,7 @@ writes levels as 1/(1+a), 1/((1+a)(1+b)), ... instead of constraining numbers be
 from __future__ import annotations
 
 from fractions import Fraction
+from typing import Any
 
 import sympy
 from sympy import QQ
@@ -236,12 +237,12 @@ class Algebra:
 
     # ------------------------------------------------------------------------------------------ roots, logarithms
 
-    def factors(self, x: Number) -> list[tuple[object, Fraction]]:
+    def factors(self, x: Number) -> list[tuple[Any, Fraction]]:
         """x > 0 as a product of primes and positive irreducible polynomials with exponents (halves, where roots occur)."""
         if not x.top:
             raise Undefined("the root or logarithm of zero")
-        out: dict[object, Fraction] = {}
-        unseen: dict[object, int] = {}
+        out: dict[Any, Fraction] = {}
+        unseen: dict[Any, int] = {}
         constant, above = self._factor(x.top)
         sign = 1 if constant > 0 else -1
         constant = abs(constant)

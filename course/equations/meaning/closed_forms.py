@@ -79,7 +79,7 @@ Key = tuple  # a product of atoms; an atom is (u, v) for the inner product <u, v
 class Scalar:
     """sum of coefficient * product of inner products; a plain number has the key () only. matrix: times the identity."""
 
-    parts: dict[Key, object]
+    parts: dict[Key, Any]
     matrix: bool = False
 
 
@@ -87,7 +87,7 @@ class Scalar:
 class Vector:
     """A linear combination of named vectors."""
 
-    parts: dict[str, object]
+    parts: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class Gaussian:
 
     of: str | None
     mean: Vector
-    variance: object
+    variance: Any
 
 
 def index_of(node: Node) -> Index | None:
@@ -121,9 +121,10 @@ def index_of(node: Node) -> Index | None:
             return Index("", int(a + b))
         case Add((Num(a), Neg(Num(b)))) if (a - b).denominator == 1:
             return Index("", int(a - b))
-        case Add((Sym(name, (), (), ()), Num() | Neg(Num()) as by)) | Add((Num() | Neg(Num()) as by, Sym(name, (), (), ()))):
-            shift = -by.body.value if isinstance(by, Neg) else by.value
+        case Add((Sym(name, (), (), ()), Num(shift))) | Add((Num(shift), Sym(name, (), (), ()))):
             return Index(name, int(shift)) if name in LETTERS and shift.denominator == 1 else None
+        case Add((Sym(name, (), (), ()), Neg(Num(shift)))) | Add((Neg(Num(shift)), Sym(name, (), (), ()))):
+            return Index(name, -int(shift)) if name in LETTERS and shift.denominator == 1 else None
     return None
 
 
@@ -322,7 +323,7 @@ class Meaning:
             s.name in {"I", "d"} and not s.labels for s in symbols
         )  # a product of two x's, as people write it where they think of d = 1: read as the inner product
         self.dimension_one = sense.one if sense.one is not None else in_one_dimension(line)
-        scalars = sorted({self._free_name(s) for s in symbols} - {None})
+        scalars = sorted({name for s in symbols if (name := self._free_name(s)) is not None})
         scalars += sorted({tree.latex(n) for n in tree.walk(line) if isinstance(n, Apply) and n.head == Sym("C")})
         nodes = set(map(type, tree.walk(line)))
         sigmas = {tree.latex(s) for s in symbols if s.name == "sigma" and "q" not in s.labels}
@@ -418,8 +419,8 @@ class Meaning:
     def x(self, i: Index) -> Vector:
         return Vector({name_of("x", i): self.k.one})
 
-    def combine(self, *terms: tuple[object, Vector]) -> Vector:
-        out: dict[str, object] = {}
+    def combine(self, *terms: tuple[Any, Vector]) -> Vector:
+        out: dict[str, Any] = {}
         for c, v in terms:
             for name, a in v.parts.items():
                 out[name] = out.get(name, self.k.zero) + c * a
@@ -474,15 +475,15 @@ class Meaning:
     def scalar(self, value) -> Scalar:
         return Scalar({(): value} if not self.k.zero_test(value) else {})
 
-    def plus(self, *terms: tuple[object, Scalar]) -> Scalar:
-        out: dict[Key, object] = {}
+    def plus(self, *terms: tuple[Any, Scalar]) -> Scalar:
+        out: dict[Key, Any] = {}
         for c, s in terms:
             for key, a in s.parts.items():
                 out[key] = out.get(key, self.k.zero) + c * a
         return Scalar({key: a for key, a in out.items() if not self.k.zero_test(a)}, any(s.matrix for _, s in terms))
 
     def times(self, a: Scalar, b: Scalar) -> Scalar:
-        out: dict[Key, object] = {}
+        out: dict[Key, Any] = {}
         for ka, va in a.parts.items():
             for kb, vb in b.parts.items():
                 key = tuple(sorted(ka + kb))
@@ -492,14 +493,14 @@ class Meaning:
         return Scalar({key: v for key, v in out.items() if not self.k.zero_test(v)}, a.matrix or b.matrix)
 
     def inner(self, a: Vector, b: Vector) -> Scalar:
-        out: dict[Key, object] = {}
+        out: dict[Key, Any] = {}
         for u, x in a.parts.items():
             for v, y in b.parts.items():
                 key = (tuple(sorted((u, v))),)
                 out[key] = out.get(key, self.k.zero) + x * y
         return Scalar({key: v for key, v in out.items() if not self.k.zero_test(v)})
 
-    def number(self, value) -> object:
+    def number(self, value) -> Any:
         """The plain number that a value is; raises when it holds inner products."""
         if not isinstance(value, Scalar) or any(value.parts.keys() - {()}):
             raise NotSaid("a number is needed here, without vectors")
@@ -1021,7 +1022,7 @@ class Meaning:
         return self.gradient(self._scalar_of(body), name)
 
     def gradient(self, body: Scalar, name: str) -> Vector:
-        out: list[tuple[object, Vector]] = []
+        out: list[tuple[Any, Vector]] = []
         for key, c in body.parts.items():
             if not any(self._depends(n, name) for atom in key for n in atom):
                 continue
@@ -1090,11 +1091,11 @@ class Meaning:
         volume = self.k.number(2) * self.k["pi"] * law.variance
         return self.scalar(self.k.number(Fraction(1, 2)) * d * (self.k.log(volume) + self.k.one))
 
-    def independent(self, v: Vector, given: list[Index], names: set[str]) -> dict[str, object]:
+    def independent(self, v: Vector, given: list[Index], names: set[str]) -> dict[str, Any]:
         """The parts of a vector that are random once some x's are given, as independent standard noises. names: all vectors that
         are drawn together with it."""
         at = {name_of("x", i): i for i in (START, *self.points)}
-        out: dict[str, object] = {}
+        out: dict[str, Any] = {}
         known = sorted(given, key=rank)
         start = known[0] if known else START
         pending = sorted((at[n] for n in names if n in at and at[n] not in given), key=rank)
@@ -1135,7 +1136,7 @@ class Meaning:
     def integrate(self, log: Scalar, name: str) -> Scalar:
         """log of the integral over `name` of exp(log), for a Gaussian integrand: -P/2 |x|^2 + <h, x> + c."""
         k = self.k
-        rest: dict[Key, object] = {}
+        rest: dict[Key, Any] = {}
         precision, linear = k.zero, []
         for key, c in log.parts.items():
             inside = [atom for atom in key if any(self._depends(n, name) for n in atom)]
@@ -1287,7 +1288,7 @@ class Average:
             self._draw(where, given, always_start=not given)
         elif isinstance(dist, Density):
             found = m.density_law(dist)
-            self.draws.append((found.of, found))
+            self.draws.append((found.of or "", found))
         elif isinstance(dist, Normal) and dist.x is None and len(names) == 1:
             self._noise(names[0], m.law(dist))
         elif names or dist is None:

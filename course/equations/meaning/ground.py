@@ -237,7 +237,7 @@ class Grounder:
         if isinstance(dist, Normal):
             raise NotDecidable("normal laws belong to the setting gaussian")
         if dist is None or (isinstance(dist, Density) and not dist.args):
-            letter = "q" if dist is None else self.letter(dist)  # type: ignore[arg-type]
+            letter = "q" if dist is None else self.letter(dist)
             average = self.joint and not self.model.observed[letter]  # of two readings, the one that averages over x_0 too
             self.used_bare_law = True
             if law.vars:
@@ -252,15 +252,16 @@ class Grounder:
                 self.notes["E_p is taken over p(latents | observed)"] = None
             text = latex(replace(dist, args=law.vars)) if isinstance(dist, Density) else letter
             return bound, self.atom(letter, list(bound), given, text), new
-        parts = dist.factors if isinstance(dist, Mul) else (dist,)
-        if not all(isinstance(p, Density) and p.args for p in parts):
+        factors = dist.factors if isinstance(dist, Mul) else (dist,)
+        parts = [p for p in factors if isinstance(p, Density) and p.args]
+        if len(parts) < len(factors):
             raise NotDecidable(f"cannot take an expectation over {latex(dist)}")
         kept: set = set()  # E over q(x_0, x_2|x_0): x_0 is given, and stays what it is
         for p in parts:
-            kept |= set(self.named(p.args, env)) & set(self.named(p.given, env))  # type: ignore[union-attr]
-        names = tuple(s for p in parts for s in p.args)  # type: ignore[union-attr]
+            kept |= set(self.named(p.args, env)) & set(self.named(p.given, env))
+        names = tuple(s for p in parts for s in p.args)
         bound, new = self.bind(names, env, scope, frozenset(kept))
-        densities = [self.density(p, env, new, law=True) for p in parts]  # type: ignore[arg-type]
+        densities = [self.density(p, env, new, law=True) for p in parts]
         return bound, times(densities), new
 
     def note_free(self, var: Var) -> Var:

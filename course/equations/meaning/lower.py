@@ -138,7 +138,7 @@ class Lowering:
         """(variables averaged over, those held, their weight)."""
         dist = law.dist
         if dist is None or (isinstance(dist, Density) and not dist.args):
-            letter = "q" if dist is None else self.probe.letter(dist)  # type: ignore[arg-type]
+            letter = "q" if dist is None else self.probe.letter(dist)
             average = self.joint and not self.model.observed[letter]
             seen = self.model.seen
             if law.vars:
@@ -147,17 +147,18 @@ class Lowering:
                 over = self.block(tuple(s for s in seen if average and not self.inside(s, scope)) + self.model.latent)
             fixed = tuple(s for s in seen if not self.inside(s, over) and (self.inside(s, scope) or not average))
             return over, [], ["w", letter, over, self.block(fixed)]
-        parts = dist.factors if isinstance(dist, Mul) else (dist,)
-        if not all(isinstance(p, Density) and p.args for p in parts):
+        factors = dist.factors if isinstance(dist, Mul) else (dist,)
+        parts = [p for p in factors if isinstance(p, Density) and p.args]
+        if len(parts) < len(factors):
             raise NotDecidable(f"cannot take an expectation over {latex(dist)}")
-        over = [self.variable(s) for p in parts for s in p.args]  # type: ignore[union-attr]
+        over = [self.variable(s) for p in parts for s in p.args]
         held = [
             g
             for p in parts
-            for g in map(self.variable, p.given)  # type: ignore[union-attr]
-            if len(parts) == 1 or any(self.slots(g) & self.slots(self.variable(a)) for a in p.args)  # type: ignore[union-attr]
+            for g in map(self.variable, p.given)
+            if len(parts) == 1 or any(self.slots(g) & self.slots(self.variable(a)) for a in p.args)
         ]
-        weights = [self.density(p, "w") for p in parts]  # type: ignore[arg-type]
+        weights = [self.density(p, "w") for p in parts]
         return over, held, weights[0] if len(weights) == 1 else ["mul", *weights]
 
     # -- everything

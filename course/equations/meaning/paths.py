@@ -409,7 +409,7 @@ class PathMeaning(Meaning):
         bounded = [f"time {n}" for n in self.clocks]
         self.numbers = not any(isinstance(n, Func) and n.name == "norm" for n in nodes) and not any(s.name in {"I", "d"} for s in symbols)
         self.dimension_one = self.sense.one if self.sense.one is not None else in_one_dimension(line)
-        scalars = sorted({self._free_name(s) for s in symbols} - {None})
+        scalars = sorted({name for s in symbols if (name := self._free_name(s)) is not None})
         level = {tree.latex(s) for s in symbols if path.is_level(s)}
         for i in (NOW, *places):
             level |= {tree.latex(n) for p in path.levels for n in tree.walk(_moved(p, i)) if isinstance(n, Sym) and path.is_level(n)}

@@ -21,6 +21,7 @@ Named quantities (ELBO, L_T) are part of a setting too: see `names`.
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from itertools import combinations
@@ -276,7 +277,7 @@ def load(path: Path, trusted: bool = False) -> Setting | Paths:
 KINDS = {str: "text in quotes", dict: "a table", list: "a list", int: "a whole number"}
 
 
-def _known_keys(data: dict, keys: dict[str, type], where: str) -> None:
+def _known_keys(data: dict, keys: Mapping[str, type], where: str) -> None:
     """Raise BadSetting for a key that is not among these, or not of its type."""
     for key, kind in keys.items():
         if not isinstance(data.get(key, kind()), kind) or isinstance(data.get(key), bool):

@@ -589,12 +589,12 @@ def _noise_tables(base: Table, text: Chain) -> list[Table]:
         before = shifted(main, -1)
         earlier = [before] if before in steps else sorted((i for i in steps if rank(i) < rank(main) and i != START), key=rank)[-1:]
         for i in earlier:
-            said = f"${tied}$ is the noise between ${name_of('x', i)}$ and ${until}$"
-            out.append(replace(base, sense=replace(sense, origin=i), said=(*base.said, said)))
+            between = f"${tied}$ is the noise between ${name_of('x', i)}$ and ${until}$"
+            out.append(replace(base, sense=replace(sense, origin=i), said=(*base.said, between)))
         if len(earlier) == 1 and START not in steps and not any("bar" in s.marks for s in symbols):
             out.reverse()
-    said = "every line speaks of a noise of its own, and $x$ on its left has the law that it says"
-    out.append(replace(base, said=(*base.said, said), sense=replace(base.sense, noise="line")))
+    own = "every line speaks of a noise of its own, and $x$ on its left has the law that it says"
+    out.append(replace(base, said=(*base.said, own), sense=replace(base.sense, noise="line")))
     return [*out, *drawn]
 
 

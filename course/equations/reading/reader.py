@@ -17,6 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from lark import Lark, Token, Transformer
 from lark.exceptions import UnexpectedInput, UnexpectedToken, VisitError
@@ -74,7 +75,7 @@ class Item:
     """One piece of a product before the reach of operators is settled."""
 
     kind: str  # "atom", "bracket", "given", "log", "exp", "opt", "big", "grad", "int", "expect", "slash", "times"
-    value: object
+    value: Any
     at: Token
     powers: tuple[Node, ...] = ()
 
@@ -91,8 +92,8 @@ class _Words(Lexer):
     def __init__(self, conf):
         pass
 
-    def lex(self, data):  # type: ignore[override]
-        for word in data:
+    def lex(self, words):  # type: ignore[override]  # lark passes on whatever is parsed
+        for word in words:
             token = _Token(word.type, word.text, line=word.line, column=word.column)
             token.word = word
             yield token
@@ -190,7 +191,7 @@ def read(latex: str) -> Reading:
     """
     try:
         items, notes = words(latex)
-        chains = _parser().parse(items)  # type: ignore[arg-type]
+        chains: Any = _parser().parse(items)
     except UnexpectedToken as error:
         if error.token.type == "$END" and items:
             error.token.line, error.token.column = items[-1].line, items[-1].column + len(items[-1].text)
@@ -203,7 +204,8 @@ def read(latex: str) -> Reading:
         raise ReadError("the formula is nested too deeply") from None
     except UnexpectedInput as error:
         raise ReadError(str(error), getattr(error, "line", 1), getattr(error, "column", 1)) from None
-    return Reading(tuple(one_law(c) for c in chains), tuple(notes), tuple(chains))  # type: ignore[misc]
+    settled: Any = map(one_law, chains)
+    return Reading(tuple(settled), tuple(notes), tuple(chains))
 
 
 def read_statement(latex: str) -> Chain:
@@ -253,7 +255,7 @@ def _has_density(node: Node) -> bool:
 def _stops(item: Item, kinds: tuple[str, ...]) -> bool:
     """Does a logarithm's product end before this item? kinds are kinds of items, "sum" for \\sum_t and "kl" for KL divergences."""
     if item.kind == "big":
-        return "sum" in kinds and item.value[0] == "sum"  # type: ignore[index]
+        return "sum" in kinds and item.value[0] == "sum"
     return item.kind in kinds or ("kl" in kinds and item.kind == "atom" and isinstance(item.value, KL))
 
 
@@ -277,7 +279,7 @@ class _Fold:
         while (item := self.peek()) is not None and not _stops(item, stop):
             if item.kind in ("times", "slash"):
                 self.i += 1
-                if self.peek() is None or self.peek().kind in ("times", "slash"):  # type: ignore[union-attr]
+                if (after := self.peek()) is None or after.kind in ("times", "slash"):
                     break
             below = item.kind == "slash"
             factor = self.factor(stop)
@@ -305,7 +307,7 @@ class _Fold:
                 self.i += 1
                 if not factors or self.peek() is None:
                     raise _error(item.at, "dots with no factor beside them", "a factor")
-                while self.peek() is not None and self.peek().kind == "times":  # type: ignore[union-attr]
+                while (after := self.peek()) is not None and after.kind == "times":
                     self.i += 1
                 factors.append(self.factor(stop))
                 factors = _between(factors, item.at, "prod")
@@ -314,7 +316,7 @@ class _Fold:
                 self.i += 1
                 if not factors:
                     raise _error(item.at, "a division with nothing above", "a factor")
-                if self.peek() is None or self.peek().kind in ("slash", "times"):  # type: ignore[union-attr]
+                if (after := self.peek()) is None or after.kind in ("slash", "times"):
                     raise _error(item.at, "a division with nothing below", "a factor")
                 below = self.factor(stop)
                 above = factors[0] if len(factors) == 1 else Mul(tuple(factors))
@@ -349,31 +351,31 @@ class _Fold:
     def applied(self, item: Item, stop: tuple[str, ...]) -> Node:
         match item.kind:
             case "atom" | "bracket":
-                return _raised(item.value, item.powers)  # type: ignore[arg-type]
+                return _raised(item.value, item.powers)
             case "log" | "exp":
                 return self.function(item)
             case "opt":
                 return Func(str(item.value), self.product(stop))
             case "big":
-                kind, var, low, high = item.value  # type: ignore[misc]
+                kind, var, low, high = item.value
                 return Big(kind, var, low, high, self.body(stop, kind, var))
             case "grad":
                 body = self.factor(stop) if self.peek() else None
                 if body is None:
                     raise _error(item.at, "a gradient of nothing", "an expression")
-                return _raised(Grad(item.value, body), item.powers)  # type: ignore[arg-type]
+                return _raised(Grad(item.value, body), item.powers)
             case "int":
-                return Integral(item.value, self.product(stop))  # type: ignore[arg-type]
+                return Integral(item.value, self.product(stop))
             case "expect":
                 following = self.peek()
                 if following is not None and following.kind == "given":
                     self.i += 1
-                    body, given = following.value  # type: ignore[misc]
-                    return _raised(Expect(item.value, body, given), following.powers)  # type: ignore[arg-type]
+                    body, given = following.value
+                    return _raised(Expect(item.value, body, given), following.powers)
                 if following is not None and following.kind == "bracket":
                     self.i += 1
-                    return _raised(Expect(item.value, following.value), following.powers)  # type: ignore[arg-type]
-                return Expect(item.value, self.product(stop))  # type: ignore[arg-type]
+                    return _raised(Expect(item.value, following.value), following.powers)
+                return Expect(item.value, self.product(stop))
             case "given":
                 raise _error(item.at, f"{item.at} does not fit here", "a closing bracket")
         raise _error(item.at, f"{item.at} does not fit here", "an expression")
@@ -383,7 +385,7 @@ class _Fold:
         following = self.peek()
         if following is not None and following.kind == "bracket":
             self.i += 1
-            body: Node = following.value  # type: ignore[assignment]
+            body: Node = following.value
             after = self.peek()
             if name == "log" and after is not None and after.kind == "slash" and _has_density(body):
                 self.i += 1
@@ -456,8 +458,8 @@ def _quotient(top: Node, bottom: Node) -> Node:
 # --------------------------------------------------------------------------------------------------- building nodes
 
 
-def _word(token: Token) -> Word:
-    return token.word  # type: ignore[attr-defined]
+def _word(token: Any) -> Word:
+    return token.word
 
 
 class _Args(tuple):
@@ -690,9 +692,9 @@ class _Laws:
 def _density(parts) -> Density:
     head = _word(parts[0])
     if head.type == "DENS":
-        letter, labels = head.value  # type: ignore[misc]
+        letter, labels = head.value
         return Density(letter, (), (), labels)
-    letter, labels = head.value[0]  # type: ignore[index]
+    letter, labels = head.value[0]
     args: tuple = ()
     given: tuple = ()
     where = "args"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from typing import Any
 
 from course.equations.reading.tree import GREEK, Index, Num, Range, Sym, latex
 
@@ -48,7 +49,7 @@ class Word:
     """One typed word. `text` is what stood in the input; value is the Sym, Num, operator ... it means."""
 
     type: str
-    value: object
+    value: Any
     line: int
     column: int
     text: str
@@ -635,7 +636,7 @@ class Emitter:
     def is_plain_symbol(self, i: int, end: int) -> bool:
         i = self.skip(i, end)
         found = self.symbol(i, end) if i < end else None
-        return bool(found) and found[0].name not in WORDS
+        return found is not None and found[0].name not in WORDS
 
     # -- the walk
 
@@ -1109,7 +1110,8 @@ class Emitter:
             or not all(len(s.sub) == 1 and isinstance(s.sub[0], Index) for s in (first, final))
         ):
             raise fail(self.raw[i - 1], "dots between different things", (r"z_1, \ldots, z_T",), r"\ldots")
-        whole = replace(first, sub=(Range(first.sub[0], final.sub[0]),))
+        low, high = (i for s in (first, final) for i in s.sub if isinstance(i, Index))
+        whole = replace(first, sub=(Range(low, high),))
         del self.out[kept - 1 if comma else kept :]
         self.out[-1] = replace(
             last, value=(whole,) if isinstance(last.value, tuple) else whole, text=last.text + "..." + found.text
@@ -1284,7 +1286,7 @@ class Emitter:
 
     def variables(self, a: int, b: int) -> tuple[Sym, ...] | None:
         """a..b as a list of variables (z, or x_0, x_{1:T}); None if it is none."""
-        out = []
+        out: list[Sym] = []
         i = a
         while i < b:
             i = self.skip(i, b)

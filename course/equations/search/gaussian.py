@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import lru_cache
+from typing import Any
 
 from course.equations.meaning.closed_forms import (
     LETTERS,
@@ -333,8 +334,9 @@ def _concretely(line: tree.Chain, roots: int) -> Outcome:
         raise NotSaid("indices beyond 12, in a line that has to be computed step by step")
     for low in dict.fromkeys((first, first + 1, first + 2, max(first, last), max(first, last + 1), first + 3)):
         values = {v: low + k for k, v in enumerate(free)}
+        grounded: Any = _ground(line, values)
         try:
-            outcome = _decide(_ground(line, values), roots)
+            outcome = _decide(grounded, roots)
         except Concrete:
             raise NotSaid("a sum or product whose limits are not said") from None
         except Beyond:
@@ -397,7 +399,8 @@ def _by_induction(line: tree.Chain, letter: str) -> tuple[dict, ...]:
     (total,) = sums
     if total.low is None or total.low.var or total.high is None or total.high.var != letter:
         return ()
-    if total.low.shift - total.high.shift > 3:
+    low, high = total.low, total.high
+    if low.shift - high.shift > 3:
         return ()  # the sum is still empty where the induction starts
 
     proof: list[dict] = []
@@ -419,7 +422,7 @@ def _by_induction(line: tree.Chain, letter: str) -> tuple[dict, ...]:
     def difference(value: int, step_back: bool) -> Node:
         """left - right with S = value."""
         s: Node = Num(Fraction(value))
-        here = s if step_back else Add((Mul((somewhere, s)), moved(body, total.var, total.high)))
+        here = s if step_back else Add((Mul((somewhere, s)), moved(body, total.var, high)))
         left, right = (_put(term, total, here if not step_back else Sym("S_earlier")) for term in line.terms)
         out: Node = Add((left, Neg(right)))
         return _put(moved(out, letter, before), Sym("S_earlier"), s) if step_back else out
@@ -588,9 +591,9 @@ def _bound(m: Meaning, line: tree.Chain, a, b, gap: dict, algebra) -> Outcome:
         a, b = a.log, b.log
     a, b = (a, b) if up else (b, a)
     form = m.plus((m.k.one, a), (-m.k.one, b))
-    gap = _never_negative(m, form)
-    if gap is not None and (relation in {">=", "<="} or m.k.sign(form.parts.get((), m.k.zero)) == 1):
-        _note(m, a.parts, b.parts, gap)
+    positive = _never_negative(m, form)
+    if positive is not None and (relation in {">=", "<="} or m.k.sign(form.parts.get((), m.k.zero)) == 1):
+        _note(m, a.parts, b.parts, positive)
         return Outcome("bound", "the difference of the sides is a sum of positive terms")
     return _refute(line, relation) or Outcome("undecided", "neither a proof nor values at which it fails were found")
 
@@ -705,10 +708,10 @@ def _same_law(m: Meaning, a: Vector, b: Vector) -> str:
         if set(nets) != set(eps.parts):
             return ""
         clean = m.clean_of(now, eps)
-        known = m.eta or name_of("sigma", now) in k
+        with_sigma = m.eta or name_of("sigma", now) in k
         equals = []
         if now == shifted(i, 1):
-            choices = (m.sigma(now) ** 2 if known else m.beta_tilde(now), k.one - m.alpha(now), m.beta_tilde(now))
+            choices = (m.sigma(now) ** 2 if with_sigma else m.beta_tilde(now), k.one - m.alpha(now), m.beta_tilde(now))
             equals = [v for v in choices if k.zero_test(variance - v)]
         law = Gaussian(name, target, variance)
         if equals and not _difference(m, law, Gaussian(name, m.mu_theta(now), equals[0])):

@@ -231,7 +231,7 @@ class Normaliser:
         if c < 0:
             raise NotDecidable("the logarithm of a negative number")
         out: Form = {}
-        for prime, e in _primes(c).items():
+        for prime, e in _primes(Fraction(c)).items():
             out[_log_term(("n", prime))] = Fraction(e)
         outside, inside = self.outside(bound, mono)
         for f, e in outside:
@@ -317,7 +317,7 @@ class Normaliser:
         return best
 
 
-def _put(out: Form, term: Term, c: Fraction) -> Form:
+def _put(out: Form, term: Term, c: Fraction | int) -> Form:
     new = out.get(term, 0) + c
     if new:
         out[term] = new
@@ -486,17 +486,17 @@ class Bounds:
         names = sorted(hidden, key=lambda v: (v[1], v[0]))
         pieces: list[tuple[frozenset, frozenset]] = []
         for r in range(1, len(names) + 1):
-            for a in combinations(names, r):
-                rest = [v for v in names if v not in a]
+            for some in combinations(names, r):
+                rest = [v for v in names if v not in some]
                 for k in range(len(rest) + 1) if r == 1 else (0, len(rest)):
-                    pieces += [(frozenset(a), frozenset(b)) for b in combinations(rest, k)]
+                    pieces += [(frozenset(some), frozenset(b)) for b in combinations(rest, k)]
         pieces.sort(key=lambda ab: (-len(ab[0]), len(ab[1]), order(ab)))
         for a, b in pieces:
             base: Form = {}
             self.expected(law, hidden, self.n.density(letter, a, b | given), base, 1)
             conditions = sorted(b | outer | given)
             if len(a) > 1:
-                subsets = [b | given | outer, b | given, b, b | (given & outer)]
+                subsets: list[frozenset] = [b | given | outer, b | given, b, b | (given & outer)]
             else:
                 subsets = [frozenset(c) for k in range(len(conditions), -1, -1) for c in combinations(conditions, k)]
             for c in subsets:
@@ -576,7 +576,7 @@ class Bounds:
                     if found:
                         over = f"the average over {letter}({', '.join(map(shown, sorted(slots)))}) of "
                         each = frozenset((*v, "#each") for v in slots)
-                        average = ((letter, each, frozenset(), 1),)
+                        average: tuple = ((letter, each, frozenset(), 1),)
                         return [
                             (c, e.named(over + e.text().replace("#each", ""), e.piece.averaged(each, average))) for c, e in found
                         ]

@@ -34,7 +34,7 @@ class Logs:
     __slots__ = ("terms",)
 
     def __init__(self, c: Fraction, logs: dict[Fraction, Fraction] | None = None):
-        self.terms = {(s,): r for s, r in (logs or {}).items()}
+        self.terms: dict[tuple[Fraction, ...], Fraction] = {(s,): r for s, r in (logs or {}).items()}
         if c:
             self.terms[()] = c
 
@@ -477,7 +477,8 @@ class Refuter:
     def search(self, effort: int = THOROUGH) -> Found | None:
         """One failing world, or None."""
         equal = self.relation == "="
-        plan = [(2, 8, FLAT), (2, 8, PEAKED)] if equal or effort == GLANCE else [(2, 32, FLAT), (2, 64, PEAKED)]
+        few = equal or effort == GLANCE
+        plan: list[tuple[int, int, tuple[int, ...]]] = [(2, 8 if few else 32, FLAT), (2, 8 if few else 64, PEAKED)]
         if effort == THOROUGH:
             plan = [(size, 3 * count, values) for size, count, values in plan]
         if effort == THOROUGH and len(self.model.slots) <= 5:
