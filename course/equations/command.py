@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from course.equations import evidence
-from course.equations.judge import CONDITION, judge, judge_derivation
+from course.equations.judge import judge, judge_derivation
 from course.equations.meaning.paths import Paths
 from course.equations.meaning.settings import BadSetting, Setting, load, settings
 from course.equations.reading.words import MAX_LENGTH
@@ -86,7 +86,7 @@ def report(latex: str, setting: str | Setting | Paths, as_json: bool = False, tr
     """The kind of the verdict on a text, and what is printed about it; the judge in the page shows the same."""
     verdict = judge(latex, setting)
     derivation = judge_derivation(latex, setting) if verdict.kind != "unreadable" else None  # the text is examined once
-    claims = [s for s in derivation.steps if s.reason != CONDITION] if derivation else []
+    claims = [s for s in derivation.steps if "condition" not in s.verdict.codes] if derivation else []
     if as_json:
         out = verdict.as_dict()
         if derivation and len(claims) > 1:

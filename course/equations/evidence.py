@@ -23,6 +23,13 @@ from course.equations import kernel
 
 KINDS = ("identity", "bound", "refuted", "undecided", "unreadable", "definition", "outside")
 ACCEPTED = ("identity", "bound")
+CODES = {  # what programs read of a verdict; its sentences are for people
+    "condition": "a condition on an index, such as t >= 2: nothing is claimed",
+    "from t = 2": "proved for every t >= 2",
+    "in law": "both sides are random, with one law",
+    "Markov": "the proof uses the Markov property of a law",
+    "shown": "refuted by the world that is shown, and nothing more could be said",
+}
 Data = dict[str, Any]
 
 
@@ -87,7 +94,7 @@ class Verdict:
     of a reading error. assumptions: properties of the setting that the proof used. proved_for: "all T" or "all T from 3"; empty
     where no T occurs. certificate: what makes a bound true. notes: remarks of the reader. evidence: plain data, for each relation
     what kernel.check was given; for an accepted or refuted one the kernel has confirmed it. read_with: what letters mean in this
-    text, where the setting alone does not say.
+    text, where the setting alone does not say. codes: of CODES.
     """
 
     kind: str
@@ -104,6 +111,7 @@ class Verdict:
     setting: str = ""
     evidence: tuple[Evidence, ...] = field(default=(), compare=False, repr=False)
     read_with: tuple[str, ...] = ()
+    codes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """An accepted verdict, and a refutation, says what the kernel said of its evidence."""
@@ -123,6 +131,7 @@ class Verdict:
             "assumptions": list(self.assumptions),
             "notes": list(self.notes),
             "read_with": list(self.read_with),
+            "codes": list(self.codes),
             "position": list(self.position) if self.position else None,
             "counterexample": str(self.counterexample) if self.counterexample is not None else None,
             "repairs": [{"latex": a, "change": b} for a, b in self.repairs],

@@ -59,7 +59,6 @@ from course.equations.search.probability import (
 
 MAX_RELATIONS = 100  # of one input
 MAX_EXPLAINED = 6  # refuted relations of one input for which repairs are sought
-CONDITION = "a condition on an index"
 CLAIMS_NOTHING = ("definition",)
 
 
@@ -95,7 +94,7 @@ def judge(latex_text: str, setting: str | Setting | Paths = "vae", explain: bool
     chains = found.table.chains if found.table.setting is not None and found.table.setting.laws else found.reading.chains
     shown = r" \\ ".join(map(latex, chains))
     tree = "\n".join(outline(c) for c in found.reading.chains)
-    verdict = _combined([s for s in found.steps if s.reason != CONDITION])
+    verdict = _combined([s for s in found.steps if "condition" not in s.verdict.codes])
     notes = (*found.reading.notes, *verdict.notes)
     return replace(verdict, reading=shown, tree=tree, notes=notes, setting=name, read_with=found.table.said)
 
@@ -232,7 +231,7 @@ def _steps(reading: Reading, table: Table, conditions: frozenset[int], explain: 
             text = latex(Chain(written.terms[k : k + 2], (sign,)))
             explained = explain and sum(s.kind == "refuted" for s in steps) < MAX_EXPLAINED
             if c in conditions:
-                verdict = Verdict("definition", reason=CONDITION)
+                verdict = Verdict("definition", reason="a condition on an index", codes=("condition",))
             elif len(steps) >= MAX_RELATIONS:
                 verdict = Verdict("undecided", reason=f"only the first {MAX_RELATIONS} relations of an input are judged")
             else:
@@ -444,6 +443,7 @@ def _combined(steps: list[Step]) -> Verdict:
         proved_for=weakest,
         certificate="; ".join(f"{s.number}: {s.verdict.certificate}" for s in claims if s.verdict.certificate),
         notes=one("notes"),
+        codes=one("codes"),
         evidence=one_after_another(claims),
     )
 
@@ -501,4 +501,4 @@ def _end_of(chain: Chain, written: Chain, mine: Iterable[Step], decide_end) -> t
     return f"{which}: nothing follows for the ends of the chain", False
 
 
-__all__ = ["CONDITION", "Examined", "judge", "judge_derivation"]
+__all__ = ["Examined", "judge", "judge_derivation"]

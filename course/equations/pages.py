@@ -45,6 +45,7 @@ from markdown import Extension, Markdown
 from markdown.preprocessors import Preprocessor
 
 from course.equations.cards import broken, card, note_on_paper
+from course.equations.meaning.paths import TAKEN_OVER
 
 CACHE = Path(".cache/equations")
 log = logging.getLogger("mkdocs.equations")  # MkDocs counts warnings of its own loggers when it builds with --strict
@@ -263,10 +264,10 @@ def _note(verdict) -> str:
     for_ = f" for {known}" if known else ""
     proof = "bound, proved" if verdict.kind == "bound" else "proved"
     how = f"{proof}{for_}" if not known or "every" in known else f"computed exactly{for_}"
-    if "in law" in verdict.reason:
+    if "in law" in verdict.codes:
         how += ", in law"
-    borrowed = [a.partition(":")[0] for a in verdict.assumptions if "taken over" in a]
-    return how + "".join(f", uses {a}" for a in (*(a for a in verdict.assumptions if "Markov" in a), *borrowed))
+    used = verdict.assumptions[:1] if "Markov" in verdict.codes else ()
+    return how + "".join(f", uses {a}" for a in (*used, *(a.partition(":")[0] for a in verdict.assumptions if a in TAKEN_OVER)))
 
 
 def _range(verdict) -> str:
@@ -275,7 +276,7 @@ def _range(verdict) -> str:
     if found := re.fullmatch(r"all T(?: from (\d+))?", known):
         return f"every T ≥ {found[1] or 2}"
     if known == "all t":
-        return "every t ≥ 2" if "t >= 2" in verdict.reason else ""
+        return "every t ≥ 2" if "from t = 2" in verdict.codes else ""
     return known
 
 

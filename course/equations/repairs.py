@@ -212,7 +212,10 @@ def explained(claim: Claim, verdict: Verdict) -> Verdict:
     claim = replace(claim, relation={":=": "=", "=:": "="}.get(claim.relation, claim.relation))
     if verdict.kind == "refuted":
         return replace(verdict, repairs=tuple(of_laws(claim)))
-    return replace(verdict, assumptions=assumptions(claim, verdict)) if verdict.accepted else verdict
+    if not verdict.accepted:
+        return verdict
+    said, markov = assumptions(claim, verdict)
+    return replace(verdict, assumptions=said, codes=(*verdict.codes, *(("Markov",) if markov else ())))
 
 
 def _shifted(s: Sym, by: int) -> Sym:

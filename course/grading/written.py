@@ -108,7 +108,7 @@ def expect_statement(answer: str, spec: Mapping[str, Any]) -> None:
     if verdict.kind == "refuted":
         edits = [change for _, change in verdict.repairs]
         mended = f" A single edit would mend it, of this kind: {edits[0]}." if edits else ""
-        why = "" if verdict.reason == "it fails in the model shown" else f": {verdict.reason}"
+        why = "" if "shown" in verdict.codes else f": {verdict.reason}"
         raise CheckFailed("wrong_value", f"it does not always hold{why}.{mended}{read_as}{_counterexample(verdict)}")
     if not verdict.accepted:
         with contextlib.suppress(RecursionError):

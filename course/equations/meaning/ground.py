@@ -88,7 +88,7 @@ class Grounder:
         self.slots = set(model.slots)
         self.bases = {s[0] for s in model.slots} | {s[0] for s in model.setting.alias_slots}
         self.free: set[Var] = set()
-        self.lints: dict[str, None] = {}
+        self.lints: dict[str, str] = {}  # what is odd, in words -> "degenerate" where other indices are meant
         self.notes: dict[str, None] = {}
         self.used_bare_law = self.used_bare_kl = self.used_index_value = self.used_division = False
         self.count = 0
@@ -123,7 +123,7 @@ class Grounder:
                     self.lints[
                         f"{shown(slot)} is not defined in the setting {self.model.setting.name} "
                         f"(taking it for {shown(plain[0])})"
-                    ] = None
+                    ] = "degenerate"
                     slot = plain[0]
                 elif indexed and slot[1] != -1:
                     raise OutOfRange(f"{latex(sym)} does not exist for T = {self.model.T}")
@@ -156,7 +156,7 @@ class Grounder:
         bound: dict[tuple[Slot, str], Var] = {}
         for key in self.named(syms, env):
             if key in bound:
-                self.lints[f"{shown(key[0])} is bound twice at once"] = None
+                self.lints[f"{shown(key[0])} is bound twice at once"] = "odd"
             elif key not in held:
                 bound[key] = self.binding(*key, new)
         return tuple(bound.values()), new
@@ -179,7 +179,7 @@ class Grounder:
             raise NotDecidable(f"{latex(d)} stands alone: write its variables")
         a = [v for s in d.args for v in self.variables(s, env, scope)]
         b = [v for s in d.given for v in self.variables(s, env, scope)]
-        return self.atom(letter, a, b, latex(d), law)
+        return self.atom(letter, a, b, latex(d), law, d.labels == ("data",))
 
     def letter(self, d: Density) -> str:
         kept = tuple(x for x in d.labels if x not in ("x", "z"))
@@ -191,7 +191,7 @@ class Grounder:
             return name
         raise NotDecidable(f"{latex(d)}: the setting {self.model.setting.name} has one law p and one law q")
 
-    def atom(self, letter: str, a: list[Var], b: list[Var], text: str, law: bool = False) -> Ground:
+    def atom(self, letter: str, a: list[Var], b: list[Var], text: str, law: bool = False, data: bool = False) -> Ground:
         seen: dict[Slot, Var] = {}
         for v in [*a, *b]:
             if seen.setdefault(v[:2], v) != v:
@@ -199,35 +199,35 @@ class Grounder:
         given = frozenset(b)
         args = frozenset(a) - given
         if len(set(a)) != len(a):
-            self.lints[f"{text} names a variable twice"] = None
+            self.lints[f"{text} names a variable twice"] = "degenerate"
         if args != frozenset(a) and not law:
             self.lints[f"{text} has the same variable before and behind the bar for T = {self.model.T}: it is no density"] = (
-                None
+                "degenerate"
             )
         if not args:
             return ONE
         if given:
             self.used_division = True
-        self.defined(letter, args, given, text)
+        self.defined(letter, args, given, text, data)
         return ("d", letter, args, given)
 
-    def defined(self, letter: str, args: frozenset[Var], given: frozenset[Var], text: str) -> None:
+    def defined(self, letter: str, args: frozenset[Var], given: frozenset[Var], text: str, data: bool) -> None:
         """Lint a density that depends on the law of a variable the setting has no law for."""
         observed = frozenset(self.model.observed[letter])
         if not observed:
             return
         a, b = frozenset(v[:2] for v in args), frozenset(v[:2] for v in given)
-        if text.startswith(("p_{\\text{data}}", "q_{\\text{data}}")) and a <= observed:
+        if data and a <= observed:
             return
         names = ", ".join(shown(s) for s in sorted(observed))
         if a & observed:
             self.lints[f"{text} is not defined in the setting {self.model.setting.name}: {letter} has no law for {names}"] = (
-                None
+                "odd"
             )
         elif not observed <= b and difference(self.model, letter, a | b, b) != difference(
             self.model, letter, a | b | observed, b | observed
         ):
-            self.lints[f"{text} is not defined without {names}"] = None
+            self.lints[f"{text} is not defined without {names}"] = "odd"
 
     # -- laws
 
@@ -420,7 +420,7 @@ class Grounder:
                 if args(left) and args(right):
                     bound, new = self.bind(args(left), env, scope)
                     if {v[:2] for v in self.bind(args(right), env, scope)[0]} != {v[:2] for v in bound}:
-                        self.lints["the two laws of a KL are over different variables"] = None
+                        self.lints["the two laws of a KL are over different variables"] = "odd"
                     a, b = self.go(left, env, new), self.go(right, env, new)
                     return ("sum", bound, times([a, ("add", (("log", a), times([("num", Fraction(-1)), ("log", b)])))]))
             raise NotDecidable("a KL divergence compares two densities")
@@ -442,7 +442,7 @@ class Grounder:
             if set(over) != {v[:2] for v in bound}:
                 self.lints[
                     f"{latex(left)} and {latex(right)} are laws of different variables: there is no KL divergence between them"
-                ] = None
+                ] = "odd"
             b = self.density(right, env, new)
         if a == ONE:
             raise PointMass(f"{latex(left)} is a point mass for T = {self.model.T}: it has no KL divergence from a density")

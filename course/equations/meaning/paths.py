@@ -64,6 +64,7 @@ FLOW = (
     "(Lipman et al. 2023); it is taken over, not proved"
 )
 TWEEDIE = r"Tweedie's formula: E[x_0 | x_t] follows from the score of q(x_t); it is taken over, not proved"
+TAKEN_OVER = (FLOW, TWEEDIE)
 
 
 def formula(text: str) -> Node:

@@ -94,6 +94,7 @@ class Outcome:
     right: str = ""
     evidence: tuple[dict, ...] = ()
     assumes: tuple[str, ...] = ()
+    codes: tuple[str, ...] = ()
 
     @property
     def proved_for(self) -> str:
@@ -291,10 +292,11 @@ def _decide_as_written(line: tree.Chain, algebra) -> Outcome:
             )
     if relation == "=" and not gap:
         indexed = any(i.var for n in tree.walk(line) for i in _all_indices(n))
-        general = "" if not indexed or (isinstance(line, Line) and line.sense.path is not None) else " for every t >= 2"
-        return Outcome("identity", f"both sides are the same formula{general}{real}", indexed=indexed)
+        general = indexed and not (isinstance(line, Line) and line.sense.path is not None)
+        reason = f"both sides are the same formula{' for every t >= 2' if general else ''}{real}"
+        return Outcome("identity", reason, indexed=indexed, codes=("from t = 2",) if general else ())
     if relation == "=" and isinstance(a, Vector) and (law := _in_law(line, algebra)):
-        return Outcome("identity", law, assumes=(NOISES,))
+        return Outcome("identity", law, assumes=(NOISES,), codes=("in law",) if law.startswith("equal in law") else ())
     if relation in {">=", "<=", ">", "<"}:
         return _bound(m, line, a, b, gap, algebra)
     if relation == "!=":
