@@ -5,23 +5,28 @@ false statement past the kernel."""
 import copy
 import itertools
 import math
+import os
 import random
 from fractions import Fraction
 
 import pytest
+from test_gaussian import CASES as CLOSED
 from test_statements import CASES
 
 from course.equations import judge, kernel, read, settings
 from course.equations.judge import _examined
-from course.equations.meaning import lower
+from course.equations.meaning import algebra, lower
 from course.equations.meaning.settings import Model
 from course.equations.meaning.settings import model as model_of
-from course.equations.search import probability, proof
+from course.equations.search import gaussian, probability, proof
 from course.equations.search.probability import Claim
 
 TRUE = [c for c in CASES if c.kind in ("identity", "bound")]
 FALSE = [c for c in CASES if c.kind == "refuted"]
-SEEDS = range(60)
+FUZZ = bool(os.environ.get("COURSE_FUZZ"))  # `make fuzz`: new seeds each time; the test's name says which
+SEEDS = [random.SystemRandom().randrange(10**9) for _ in range(60)] if FUZZ else range(60)
+NETS = [random.SystemRandom().randrange(10**9) for _ in range(250)] if FUZZ else range(250)
+pytestmark = [pytest.mark.fuzz] if FUZZ else []
 
 
 def random_world(laws, T, rng):
@@ -167,7 +172,7 @@ def brute_force_independent(net, tables, a, b, given):
 def test_d_separation_against_brute_force_on_250_random_nets():
     """What the kernel calls independent is so in a random world, and what it does not is not (almost surely)."""
     yes = 0
-    for seed in range(250):
+    for seed in NETS:
         rng = random.Random(seed)
         net = random_net(rng)
         tables = {
@@ -259,7 +264,7 @@ def _variables(x):
             yield from _variables(part)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", SEEDS[:3])
 def test_accepted_statements_changed_at_random_are_accepted_only_if_true(seed):
     rng = random.Random(seed)
     accepted = changed = 0
@@ -320,25 +325,42 @@ GUARDS = {
         "density",
         lambda self, letter, args, given: self.marginal(letter, args),
     ),
+    "chains are looked at for T = 2 alone": (probability, "LENGTHS", (2,)),
+}
+
+
+def nothing_differs(m, a, b):
+    gaussian._note(m, gaussian._parts(a), gaussian._parts(b))
+    return {}
+
+
+CLOSED_GUARDS = {
+    "every number is zero": (algebra.Algebra, "zero_test", lambda self, x: True),
+    "no coefficients differ": (gaussian, "_difference", nothing_differs),
+    "every number is positive": (algebra.Algebra, "sign", lambda self, x: 1),
+    "no numbers refute": (gaussian, "_refute", lambda *args, **options: None),
+    "floats see nothing": (gaussian, "plausible", lambda line: True),
 }
 
 
 def forget_caches():
-    for cached in (model_of, probability._normaliser, probability._data, probability.decide, _examined):
+    for cached in (model_of, probability._normaliser, probability._data, probability.decide, gaussian.decide, _examined):
         cached.cache_clear()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", GUARDS)
+@pytest.mark.parametrize("name", [*GUARDS, *CLOSED_GUARDS])
 def test_a_search_without_a_guard_gets_nothing_false_past_the_kernel(name, monkeypatch):
     """Each guard is broken on purpose; then no false statement is accepted, whatever else goes wrong."""
-    owner, attribute, broken = GUARDS[name]
+    owner, attribute, broken = (GUARDS | CLOSED_GUARDS)[name]
     forget_caches()
     monkeypatch.setattr(owner, attribute, broken)
+    false = [(c.latex, c.setting) for c in FALSE] if name in GUARDS else [(c[0], "gaussian") for c in CLOSED if not c[1]]
+    assert len(false) > 50
     try:
-        for c in FALSE:
-            verdict = judge(c.latex, c.setting, explain=False)
-            assert not verdict.accepted, (name, c.latex, str(verdict))
+        for latex, setting in false:
+            verdict = judge(latex, setting, explain=False)
+            assert not verdict.accepted, (name, latex, str(verdict))
     finally:
         monkeypatch.undo()
         forget_caches()
