@@ -15,7 +15,8 @@ A claim with free indices speaks of all their values in 1..T at which its variab
               GIBBS = sum_V l (log l - log w) + log sum_V w >= 0 whenever sum_V l = 1     (the only inequality there is)
     log       the logarithm is increasing: positive a, b are to each other as log a, log b
     world     one world of finitely many values, worked out in fractions: the claim fails there
-    points    closed forms: the coefficients of both sides, as steps of exact arithmetic, agree at random points
+    points    closed forms: the coefficients of both sides, as steps of exact arithmetic, agree at random points,
+              and what was left out as zero is zero there
     letters   both sides are the same text
     differ    two numbers, made by steps of exact arithmetic, are not as claimed
     equal     a strict inequality fails: both sides are the same where q is p
@@ -873,6 +874,12 @@ def surely_positive(steps, positive):
     return out
 
 
+def taken_for_zero(evidence, exact, values):
+    """Rejects a number that was left out as zero and is none."""
+    if not all(exact.zero(values[i]) for i in evidence.get("zeros", [])):
+        raise Rejected("what was left out as zero is not zero")
+
+
 def at_points(evidence):
     """Checks that the coefficients of both sides, as {product of inner products or vector: step}, agree at random exact points;
     for an inequality, that left - right is a positive number plus squares of vectors with positive weights."""
@@ -892,6 +899,7 @@ def at_points(evidence):
             exact, values = at_point(evidence, {n: rng.choice((c, -c)) if n in evidence["free"] else c for n, c in point.items()})
         except ZeroDivisionError:
             continue
+        taken_for_zero(evidence, exact, values)
         gap: dict = {}
         for sign, side in ((1, left), (-1, right)):
             for k, i in side:
@@ -919,6 +927,7 @@ def differ(evidence):
     left, relation, right = evidence["claim"]
     pi = Fraction("3141592653589793238462643383279502884197169399375105820974944592/1" + 63 * "0")
     exact, values = at_point(evidence, {"pi": pi})
+    taken_for_zero(evidence, exact, values)
     with localcontext() as context:
         context.prec = 60
         a, b = exact.decimal(values[left]), exact.decimal(values[right])

@@ -26,6 +26,7 @@ class Tracer:
         self.positive: dict[str, None] = {}
         self.free: dict[str, None] = {}
         self.compared: dict[str, Any] | None = None
+        self.zeros: dict[int, None] = {}  # the numbers taken for zero
 
     def step(self, *step: Any) -> int:
         key = repr(step)
@@ -66,7 +67,7 @@ class Tracer:
         if self.compared is None:
             return None
         left, right, gap = (self.compared[k] for k in ("left", "right", "gap"))
-        wanted = [i for _, i in (*left, *right)]
+        wanted = [*self.zeros, *(i for _, i in (*left, *right))]
         if gap:
             wanted += [i for i in [gap["number"]] if i is not None]
             wanted += [i for d, vector in gap["squares"] for i in (d, *(j for _, j in vector))]
@@ -88,6 +89,7 @@ class Tracer:
             "positive": list(self.positive),
             "free": [n for n in self.free if n not in self.positive],
             "steps": steps,
+            "zeros": [new[i] for i in self.zeros],
             "claim": [[[k, new[i]] for k, i in left], relation, [[k, new[i]] for k, i in right]],
         }
         if gap:
@@ -170,7 +172,11 @@ class TracedAlgebra:
         return Traced(self, self.k.number(value), self.tracer.step("num", str(Fraction(value))))
 
     def zero_test(self, x: Traced) -> bool:
-        return self.k.zero_test(x.x)
+        """Is it zero? That it is, the kernel finds out again."""
+        zero = self.k.zero_test(x.x)
+        if zero and self.tracer.steps[x.step] != ["num", "0"]:
+            self.tracer.zeros[x.step] = None
+        return zero
 
     def sign(self, x: Traced) -> int | None:
         return self.k.sign(x.x)
