@@ -19,6 +19,7 @@ from course.equations.meaning import symbols
 from course.equations.meaning.closed_forms import is_noise
 from course.equations.meaning.coordinates import one_coordinate
 from course.equations.meaning.paths import Paths
+from course.equations.meaning.problems import NotDecidable
 from course.equations.meaning.settings import BadSetting, Setting, checked, model, with_laws
 from course.equations.meaning.symbols import Table
 from course.equations.reading.reader import ReadError, Reading, read
@@ -250,6 +251,8 @@ def _guarded(judged: Callable[[], Verdict], text: str) -> Verdict:
         return judged()
     except NotThisReading:
         raise
+    except NotDecidable as e:
+        return Verdict("undecided", reason=str(e))
     except Exception as e:
         return _unexpected(e, text)
 

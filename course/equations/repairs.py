@@ -14,7 +14,7 @@ from itertools import combinations
 
 from course.equations.evidence import ACCEPTED, Verdict
 from course.equations.meaning.closed_forms import PLAIN, Line, Sense
-from course.equations.meaning.ground import NotDecidable
+from course.equations.meaning.problems import NotDecidable
 from course.equations.meaning.settings import model
 from course.equations.reading.reader import read_statement
 from course.equations.reading.tree import (

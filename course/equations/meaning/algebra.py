@@ -24,19 +24,21 @@ import sympy
 from sympy import QQ
 from sympy.polys.rings import PolyElement, ring
 
+from course.equations.meaning.problems import NotDecidable
+
 DIGITS = 20_000  # binary digits of a coefficient beyond which we give up
 SIZE = 4000  # terms of a polynomial beyond which we give up, so that a hostile formula cannot hang
 
 
-class Beyond(Exception):
+class Beyond(NotDecidable):
     """The formula is readable but outside what the exact arithmetic covers; the text says why."""
 
 
-class Full(Exception):
+class Full(NotDecidable):
     """More roots or logarithms are needed than were set aside; try again with more."""
 
 
-class Undefined(Exception):
+class Undefined(NotDecidable):
     """The formula has no value: a division by zero, the root or logarithm of a negative number."""
 
 

@@ -29,6 +29,7 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import Any
 
+from course.equations.meaning.problems import NotDecidable
 from course.equations.reading import tree
 from course.equations.reading.tree import (
     KL,
@@ -62,11 +63,11 @@ T0 = Index("t", 0)
 START = Index("", 0)
 
 
-class NotSaid(Exception):
+class NotSaid(NotDecidable):
     """The line cannot be given a meaning here; the text says what is missing."""
 
 
-class Concrete(Exception):
+class Concrete(NotDecidable):
     """The line holds a sum or product that has no closed form for general t; decide it for t = 2, 3, 4 instead."""
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import replace
 from fractions import Fraction
 
+from course.equations.meaning.problems import NotDecidable
 from course.equations.meaning.settings import MAX_T, Model, Slot, slots, value
 from course.equations.reading.tree import (
     KL,
@@ -44,10 +45,6 @@ MAX_NODES = 30_000
 ONE: Ground = ("num", Fraction(1))
 ZERO: Ground = ("num", Fraction(0))
 INDEX_NAMES = frozenset("tsijknmlT") | {"tau"}
-
-
-class NotDecidable(Exception):
-    """The statement is outside what the checker decides; the message says why."""
 
 
 class Undeclared(NotDecidable):

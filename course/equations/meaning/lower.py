@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from course.equations.meaning.ground import INDEX_NAMES, Grounder, NotDecidable, OutOfRange, decoration
+from course.equations.meaning.ground import INDEX_NAMES, Grounder, OutOfRange, decoration
+from course.equations.meaning.problems import NotDecidable
 from course.equations.meaning.settings import Model, Setting
 from course.equations.reading.tree import (
     KL,

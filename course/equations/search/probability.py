@@ -17,8 +17,9 @@ from course.equations import evidence
 from course.equations.evidence import ACCEPTED, Evidence, Verdict
 from course.equations.meaning import lower
 from course.equations.meaning.closed_forms import PLAIN, Sense
-from course.equations.meaning.ground import INDEX_NAMES, Ground, Grounder, NotDecidable, OutOfRange, Undeclared, Var, shown
+from course.equations.meaning.ground import INDEX_NAMES, Ground, Grounder, OutOfRange, Undeclared, Var, shown
 from course.equations.meaning.paths import FLOW, TWEEDIE, Paths
+from course.equations.meaning.problems import NotDecidable
 from course.equations.meaning.settings import Setting, settings, with_laws
 from course.equations.meaning.settings import model as model_of
 from course.equations.reading.tree import (

@@ -19,7 +19,8 @@ from fractions import Fraction
 from functools import cache
 from itertools import combinations, permutations, product
 
-from course.equations.meaning.ground import Ground, NotDecidable, Var, difference, shown
+from course.equations.meaning.ground import Ground, Var, difference, shown
+from course.equations.meaning.problems import NotDecidable
 from course.equations.meaning.settings import Model
 
 Factor = tuple  # ("m", letter, frozenset of variables) or ("o", kind, frozenset of (term, coefficient)) or ("n", prime)

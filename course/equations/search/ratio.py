@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from itertools import combinations
 
-from course.equations.meaning.ground import NotDecidable, shown
+from course.equations.meaning.ground import shown
+from course.equations.meaning.problems import NotDecidable
 from course.equations.meaning.settings import Model
 from course.equations.search.proof import Form, Normaliser, factor_variables, plus
 

@@ -18,7 +18,8 @@ from functools import lru_cache
 from itertools import product
 from typing import Any
 
-from course.equations.meaning.ground import Ground, NotDecidable, Var, shown
+from course.equations.meaning.ground import Ground, Var, shown
+from course.equations.meaning.problems import NotDecidable
 from course.equations.meaning.settings import Model, Slot
 
 MAX_CELLS = 200_000  # values of variables, all at once
