@@ -709,6 +709,11 @@ class Meaning:
             return self.scalar(self.sigma(self._place(s)) if self.eta and not marks else k[tree.latex(s)])
         if args:
             raise NotSaid(f"{tree.latex(s)} is not a function that this setting declares")
+        return self._plain(s, labels, marks)
+
+    def _plain(self, s: Sym, labels: set[str], marks: set[str]):
+        """A symbol without arguments that is no network: of the schedule, an x, a noise, or a free variable."""
+        k = self.k
         match s.name, marks:
             case "alpha", m if not m and not labels:
                 return self.scalar(self.alpha(self._place(s)))

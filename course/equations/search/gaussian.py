@@ -147,8 +147,8 @@ def decide(left: Node, relation: str, right: Node, sense: Sense = PLAIN) -> Outc
                 continue
         raise Beyond("more than 24 different roots or logarithms")
     except NotSaid as problem:
-        found = None if sense.path is not None else _refute_numbers(Line((left, right), (relation,), sense=sense))
-        return found or Outcome("undecided", str(problem))
+        numbers = None if sense.path is not None else _refute_numbers(Line((left, right), (relation,), sense=sense))
+        return numbers or Outcome("undecided", str(problem))
     except (Beyond, Full, RecursionError) as problem:
         return Outcome("undecided", f"beyond the exact arithmetic: {problem or 'too many different roots or logarithms'}")
     except Undefined as problem:

@@ -1,6 +1,7 @@
 """The house of course.equations: a layer imports what is below it, nothing imports in a circle, the kernel imports nothing of the course."""
 
 import ast
+import subprocess
 import sys
 from pathlib import Path
 
@@ -68,3 +69,18 @@ def test_the_kernel_imports_the_standard_library_alone():
     for node in ast.walk(ast.parse((HOME / "kernel.py").read_text())):
         names = [a.name for a in node.names] if isinstance(node, ast.Import) else [node.module] if isinstance(node, ast.ImportFrom) else []
         assert {name.split(".")[0] for name in names} <= sys.stdlib_module_names
+
+
+def test_no_function_is_longer_than_eighty_lines():
+    functions = [(name, node) for name, path in modules().items() for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef)]
+    assert len(functions) > 500
+    assert not [f"{name}.{f.name}" for name, f in functions if f.end_lineno - f.lineno + 1 > 80]
+
+
+def test_importing_the_judge_is_light():
+    """Processor time of the import beside that of importing lark, which it needs: a ratio, since machines differ."""
+    script = "import sys, time; t = time.process_time(); __import__(sys.argv[1]); print(time.process_time() - t)"
+    took = lambda name: min(  # noqa: E731
+        float(subprocess.run([sys.executable, "-c", script, name], capture_output=True, text=True, check=True).stdout) for _ in range(3)
+    )
+    assert took("course.equations") < 12 * took("lark")
