@@ -464,10 +464,12 @@ def test_the_command(prove, tmp_path):
 
 
 def test_import_is_quick_and_light():
+    """Processor time of the import beside that of lark, which it needs (a ratio, for machines differ), and nothing heavy."""
     code = (
-        "import sys, time; t = time.process_time(); import course.equations; s = time.process_time() - t;"
-        "print(s, any(m in sys.modules for m in ('torch', 'sympy', 'scipy', 'matplotlib')))"
+        "import sys, time; t = time.process_time(); import lark; one = time.process_time() - t; t = time.process_time();"
+        "import course.equations; two = time.process_time() - t;"
+        "print(two / one, any(m in sys.modules for m in ('torch', 'numpy', 'sympy', 'scipy', 'matplotlib')))"
     )
-    seconds, heavy = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    assert heavy == "False"
-    assert float(seconds) < 1
+    runs = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split() for _ in range(3)]
+    assert {heavy for _, heavy in runs} == {"False"}
+    assert min(float(ratio) for ratio, _ in runs) < 8

@@ -5,11 +5,15 @@ sympy's expressions. Shared is only the lowered statement itself, which says wha
 """
 
 import itertools
+import math
 import random
+import types
 from pathlib import Path
 
+import numpy as np
 import pytest
 import sympy as sp
+import test_gaussian
 
 from course.equations import judge, judge_derivation, pages
 
@@ -197,3 +201,76 @@ def test_sympy_agrees_with_every_proved_line_of_the_documentation():
         assert found, (page, line)
         tried += 1
     assert tried >= 40
+
+
+# ------------------------------------------------------------------------------------------------------ the Gaussian setting
+
+
+class SymbolicSchedule(test_gaussian.World):
+    """One dimension; every level, x and sigma is a symbol: beta_i = g_i / (1 + g_i), so that all levels are between 0 and 1."""
+
+    def __init__(self, t):
+        self.t, self.d = t, 1
+        growth = [sp.Symbol(f"g{i}", positive=True) for i in range(1, t + 2)]
+        self.beta = [None, *(g / (1 + g) for g in growth)]
+        self.x = [np.array([sp.Symbol(f"x{i}", real=True)], dtype=object) for i in range(t + 2)]
+        self.sigma = [None, *(sp.Symbol(f"s{i}", positive=True) for i in range(1, t + 2))]
+        self.mu1, self.mu2 = (np.array([sp.Symbol(n, real=True)], dtype=object) for n in ("m1", "m2"))
+        self.s1, self.s2 = sp.symbols("S1 S2", positive=True)
+
+    def net(self, x=None, k=0):
+        raise TypeError("a network is a function of numbers here")
+
+    def posterior(self, x=None, x0=None):
+        """Mean and variance of x_{t-1} given x_t and x_0, by completing the square of q(x_t|x_{t-1}) q(x_{t-1}|x_0)."""
+        x, x0 = self.xt if x is None else x, self.x0 if x0 is None else x0
+        before, al, be = 1 - self.ab(-1), self.al(), self.be()
+        variance = sp.factor(1 / (al / be + 1 / before))
+        return variance * (root(al) * x / be + root(self.ab(-1)) * x0 / before), variance
+
+
+def root(x):
+    """The square root of a factored positive number: of each factor by itself."""
+    return sp.sqrt(sp.factor(x))
+
+
+def logarithm(x):
+    return sp.expand_log(sp.log(sp.factor(x)))
+
+
+def vanishes(gap):
+    """By expanding what is above the bar, with all symbols."""
+    return sp.expand(sp.fraction(sp.together(gap))[0]) == 0
+
+
+def is_something(gap, rng):
+    """Seen at one point of fractions, to thirty digits."""
+    point = {s: sp.Rational(rng.randint(1, 30), rng.randint(1, 30)) for s in gap.free_symbols}
+    return abs(gap.subs(point).evalf(30)) > 1e-12
+
+
+@pytest.mark.slow
+def test_sympy_agrees_about_the_closed_forms(monkeypatch):
+    """Lines of the Gaussian setting whose sides sympy can work out with symbols alone: true ones are equal, false ones are not."""
+    plain = types.SimpleNamespace(sqrt=root, log=logarithm, exp=sp.exp, pi=sp.pi, prod=math.prod)
+    for name, value in (
+        ("math", plain), ("sq", root), ("D", 1), ("gradient", lambda f, x: np.array([sp.diff(f(x), s) for s in x])),
+    ):
+        monkeypatch.setattr(test_gaussian, name, value)
+    tried, rng = {True: 0, False: 0}, random.Random(0)
+    for text, truth, left, right in test_gaussian.CASES:
+        world = SymbolicSchedule(2 if truth else 3)
+        try:
+            gaps = np.atleast_1d(np.asarray(left(world) - right(world), dtype=object)).ravel()
+        except (TypeError, AttributeError, ValueError):  # networks: numbers only
+            continue
+        if any(isinstance(gap, float) for gap in gaps):  # quadratures
+            continue
+        tried[truth] += 1
+        if truth:
+            assert all(vanishes(sp.sympify(gap)) for gap in gaps), text
+        else:
+            assert any(is_something(sp.sympify(gap), rng) for gap in gaps), text
+        assert judge(text, "gaussian", explain=False).accepted == truth
+    assert tried[True] >= 25
+    assert tried[False] >= 30
