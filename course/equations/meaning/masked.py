@@ -118,7 +118,7 @@ class MaskedMeaning(Meaning):
             later, *earlier = self._indices(s) or [T0]
             return self.scalar(self.between(earlier[0] if earlier else START, later))
         if s.name == "x" and learned(s) is not None:
-            at = next((a.sub[0] for a in args if isinstance(a, Sym) and a.name == "x" and a.sub), T0)
+            at = next((i for a in args if isinstance(a, Sym) and a.name == "x" for i in a.sub[:1] if isinstance(i, Index)), T0)
             return Vector({_guess(at): self.k.one})
         if args:
             raise NotSaid(f"{tree.latex(s)} is not a function that this setting declares")
@@ -183,7 +183,7 @@ class MaskedMeaning(Meaning):
     def _law_of_word(self, word: Sym, d: Density) -> Vector:
         """The probabilities of a word given others: the nearest earlier one and the nearest later one matter."""
         (i,) = word.sub
-        given = {s.sub[0]: s for s in d.given if s.name == "x" and len(s.sub) == 1}
+        given = {j: s for s in d.given if s.name == "x" and len(s.sub) == 1 for j in s.sub if isinstance(j, Index)}
         if not isinstance(i, Index) or len(given) != len(d.given) or i in given:
             raise NotSaid(f"{tree.latex(d)}: the words of this setting are x_0, ..., x_t")
         below = max((j for j in given if rank(j) < rank(i)), key=rank, default=None)

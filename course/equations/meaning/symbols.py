@@ -435,7 +435,7 @@ def path_tables(reading: Reading, paths: Paths, conditions: frozenset[int]) -> l
     return [first, *(replace(t, unsure=True) for t in others)]
 
 
-def _states(chain: Chain, path: Path) -> bool:
+def _states(chain: Chain, path: Path | Masked) -> bool:
     """Does a chain begin by saying what x_t is, on this path?"""
     try:
         said = [path.normal(term) for term in chain.terms[:2]] if chain.relations[:1] in (("=",), (":=",)) else []
