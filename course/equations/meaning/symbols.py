@@ -418,7 +418,8 @@ def path_tables(reading: Reading, paths: Paths, conditions: frozenset[int]) -> l
     steps = {c.terms[0] for c in chains if c.relations[:1] == (":=",) and isinstance(c.terms[0], Sym) and c.terms[0].name == "x"}
     steps -= {Sym("x"), X}  # x_{t'} := ... says what a step computes
     for path in paths.readings:
-        stating = frozenset((c, 0) for c, chain in enumerate(chains) if path.only == "stated" and _states(chain, path))
+        told = path if path.only == "stated" and isinstance(path, Path) else None
+        stating = frozenset((c, 0) for c, chain in enumerate(chains) if told and _states(chain, told))
         if path.only == "stated" and not stating:
             continue
         if path.only not in ("", "stated") and path.only not in {latex(n) for n in walk(text) if isinstance(n, Sym)}:
@@ -435,7 +436,7 @@ def path_tables(reading: Reading, paths: Paths, conditions: frozenset[int]) -> l
     return [first, *(replace(t, unsure=True) for t in others)]
 
 
-def _states(chain: Chain, path: Path | Masked) -> bool:
+def _states(chain: Chain, path: Path) -> bool:
     """Does a chain begin by saying what x_t is, on this path?"""
     try:
         said = [path.normal(term) for term in chain.terms[:2]] if chain.relations[:1] in (("=",), (":=",)) else []
