@@ -995,7 +995,6 @@ def _refute_ratio(line: tree.Chain, name: str, build=_sides) -> Outcome | None:
 
 def plausible(line: tree.Chain) -> bool | None:
     """Whether a line survives floating point in one world, which costs little; None where it has no value there."""
-    from course.equations.meaning.algebra import Beyond, Full, Undefined
     from course.equations.meaning.floats import Floats
 
     try:
