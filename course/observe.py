@@ -714,8 +714,8 @@ ELSEWHERE: dict[str, str] = {
 # What is not here, and why. (for pictures?, reason)
 NOT_HERE: dict[str, tuple[bool, str]] = {
     "FlowMapEulerDiscreteScheduler": (True, "a network that is told both ends of its step"),
-    "ScoreSdeVeScheduler": (True, "reverse diffusion and Langevin's corrector where noise is only added; `course.sde` has both where it also "
-                                  "shrinks the picture"),
+    "ScoreSdeVeScheduler": (True, "reverse diffusion and Langevin's corrector where noise is only added; `course.sde` has both "
+                                  "where the picture shrinks, too"),
     "PiflowScheduler": (True, "a network that answers with a policy for several steps"),
     "CogVideoXDDIMScheduler": (False, "`ddim` with a shifted signal-to-noise ratio, for video"),
     "CogVideoXDPMScheduler": (False, "`dpmpp_2m_sde` with the same, for video"),
