@@ -613,8 +613,9 @@ def test_measured_order_of_a_real_experiment(student):
 
 @task("ch06.measured_order")
 def test_measured_order_refuses_what_has_no_slope(student):
-    for counts, errors in (([10], [0.1]), ([10, 10], [0.1, 0.2]), ([5, 10], [0.1, 0.0]), ([], [])):
+    for counts, errors in (([10], [0.1]), ([10, 10], [0.1, 0.2]), ([5, 10], [0.1, 0.0]), ([5, 10], [0.1, 1e-12]), ([], [])):
         expect_raises(student.measured_order, counts, errors, what=f"measured_order({counts}, {errors})")
+    expect_close(student.measured_order([10, 20], [3e-12, 1.5e-12]), 1.0, "measured_order of errors that are small and above 1e-12")
 
 
 def slope(x, y):

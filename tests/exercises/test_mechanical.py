@@ -24,6 +24,12 @@ TASKS = load_tasks(HERE)
 # (task, the part that is edited, what it becomes)
 EQUIVALENT = {
     ("ch06.plms_sample", "3", "4"), ("ch06.plms_sample", "3", "6"),            # a longer history than is used
+    ("ch06.lms_sample", "3", "4"), ("ch06.lms_sample", "3", "6"),
+    # the slope of a fit: one of the two need not be measured from its mean
+    *(("ch06.measured_order", "sum((e for _, e in pairs)) / len(pairs)", other) for other in (
+        "sum((e for _, e in pairs)) * len(pairs)", "sum((e for _, e in pairs))", "len(pairs)")),
+    ("ch06.measured_order", "e - mean_e", "e + mean_e"), ("ch06.measured_order", "e - mean_e", "e"),
+    ("ch06.measured_order", "n - mean_n", "n + mean_n"), ("ch06.measured_order", "n - mean_n", "n"),          # in the upper sum
     ("ch09.timestep_embedding", "dim // 2", "dim / 2"),                        # dim is even
     ("ch09.timestep_embedding", "t[:, None].float()", "t[:, None]"),           # times a float it is one anyway
     ("ch09.latent_shape", "0", "1"),                                           # 1 is no multiple of a factor above 1
