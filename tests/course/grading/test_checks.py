@@ -114,3 +114,30 @@ def test_calls_are_counted():
 def test_unknown_causes_are_refused():
     with pytest.raises(ValueError, match="unknown cause"):
         CheckFailed("bad luck", "")
+
+
+def raising(*names, text=""):
+    def student(*_, **__):
+        raise StudentRaised("it raised", names, text)
+    return student
+
+
+@pytest.mark.parametrize(("check", "cause", "words"), [
+    (lambda: expect_close(np.zeros(3), np.zeros(4)), "wrong_shape", "should have shape (4,)"),
+    (lambda: expect_close(np.zeros(3, dtype=np.float32), np.zeros(3)), "wrong_type", "should have dtype float64"),
+    (lambda: expect_close(np.array(["a", "b"]), np.zeros(2)), "wrong_type", "should have dtype float64, and has <U1"),
+    (lambda: expect_close(np.zeros(3), np.ones(3)), "wrong_value", "is wrong in 3 of 3 values"),
+    (lambda: expect_close([1.0], [1.0, 2.0]), "wrong_shape", "should have 2 items, and has 1"),
+    (lambda: expect_close({"a": 1.0}, {"b": 1.0}), "wrong_value", "should have the keys ['b']"),
+    (lambda: expect_close(1.0, 2.0), "wrong_value", "should be 2, and is 1"),
+    (lambda: expect_equal([1], [1, 2]), "wrong_shape", "should have 2 items, and has 1"),
+    (lambda: expect_equal([1, 3], [1, 2]), "wrong_value", "should be [1, 2]"),
+    (lambda: expect_raises(raising("KeyError"), what="it"), "exception", "it should raise ValueError, and raised KeyError"),
+    (lambda: expect_raises(raising("ValueError", text="no"), what="it", says="shape"), "exception", "names the shape"),
+    (lambda: expect_raises(lambda: 1, what="it"), "wrong_value", "it should raise ValueError, and returned"),
+    (lambda: [counted(1) for counted in [Counted(lambda x: x, limit=2)] for _ in range(3)], "wrong_value", "more than 2 times"),
+    (lambda: expect_calls(Counted(lambda x: x), 1), "wrong_value", "1 times, and called it 0 times"),
+])
+def test_each_guard_has_its_cause_and_its_words(check, cause, words):
+    assert fails(check)[0] == cause
+    assert words in fails(check)[1]

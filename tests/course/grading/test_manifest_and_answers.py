@@ -33,6 +33,7 @@ def test_a_manifest(tmp_path):
     (TASK + TASK, "already defined"),
     (TASK + 'needs = ["ch03.z"]\n', "no such task"),
     (TASK + "hints = [1]\n", "list of strings"),
+    (TASK + 'tracks = ["plumber"]\n', "unknown track 'plumber'"),
 ])
 def test_a_bad_manifest_is_named(tmp_path, text, words):
     with pytest.raises(ValueError, match=r"ch03_forward\.toml") as caught:

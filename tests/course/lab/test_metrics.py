@@ -174,3 +174,18 @@ def test_missing_networks_say_what_to_do(monkeypatch, tmp_path):
     monkeypatch.setitem(__import__("sys").modules, "torch_fidelity", None)
     with pytest.raises(RuntimeError, match="emoji probe"):
         m.inception_features([Image.new("RGB", (8, 8))])
+
+
+@pytest.mark.parametrize(("call", "words"), [
+    (lambda: m.wilson(3, 2), "3 successes in 2 trials"),
+    (lambda: m.wilson(-1, 2), "-1 successes"),
+    (lambda: m.wilson(0, 0), "in 0 trials"),
+    (lambda: m.bias_curve(np.zeros((4, 2)), np.zeros((4, 2)), [5]), "cannot take 5 of 4"),
+    (lambda: m.bias_curve(np.zeros((4, 2)), np.zeros((4, 2)), [1]), "cannot take 1 of 4"),
+    (lambda: m.paired_interval([0.1, float("nan")], ["a", "b"]), "one finite number for each"),
+    (lambda: m.paired_interval([], []), "at least one"),
+    (lambda: m.diversity(np.zeros((3, 2)), ["a", "b", "c"]), "at least two pictures of one group"),
+])
+def test_what_no_measure_can_be_made_of(call, words):
+    with pytest.raises(ValueError, match=words):
+        call()
