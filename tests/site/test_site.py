@@ -228,10 +228,9 @@ def test_keyboard_reaches_the_text(visit):
     assert page.evaluate("document.activeElement.classList.contains('md-skip')")
     page.keyboard.press("Enter")
     assert "#" in page.url
-    wide = page.locator("[role=group][tabindex='0']")
-    if wide.count():
-        wide.first.focus()
-        assert page.evaluate("document.activeElement.getAttribute('aria-label')")
+    named = page.evaluate("""() => { const wide = Array.from(document.querySelectorAll("[role=group][tabindex='0']")).filter(e => e.checkVisibility());
+        return wide.map(box => { box.focus(); return document.activeElement === box && Boolean(box.getAttribute("aria-label")) }) }""")
+    assert all(named), named
 
 
 # ------------------------------------------------------------------------------------------------ weight
