@@ -55,7 +55,7 @@ def _plain(code: str) -> str:
 
 @cache
 def _libraries() -> str:
-    names = sorted(f"{each.metadata['Name']} {each.version}" for each in importlib.metadata.distributions())
+    names = sorted({f"{each.metadata['Name']} {each.version}" for each in importlib.metadata.distributions()})    # ours may be found twice
     return hashlib.sha256(json.dumps([sys.version, names]).encode()).hexdigest()
 
 

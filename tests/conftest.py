@@ -17,6 +17,10 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")          # no test may need the net
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("OMP_NUM_THREADS", "1")         # the tests run side by side; threads would only wait for each other
 
+# A shell without job control makes what it starts in the background deaf to Ctrl-C, and with it all that we start.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 try:          # `make test` tries the same inputs every time; `make fuzz` new ones, and what it finds becomes a case
     import hypothesis
 except ImportError:          # a student's installation

@@ -121,7 +121,7 @@ def test_an_extra_task_adds_to_the_score_only(tmp_path, checks, grader):
     from course.grading.run import Result
 
     rows = [Result("a", 2.0, 2.0, "passed", None, ""), Result("b", 1.5, 3.0, "failed", "wrong_value", "", extra=True)]
-    assert total(rows) == (3.5, 2.0)
+    assert total(rows) == (2.0, 2.0, 1.5)
     folder = tmp_path / "t"
     shutil.copytree(checks, folder)
     path = folder / "ch03_forward.toml"

@@ -138,6 +138,6 @@ def test_nothing_in_the_grader_can_load_code():
     import course.grading
 
     for path in Path(course.grading.__file__).parent.glob("*.py"):
-        found = re.search(r"\b(import|from)\s+(pickle|dill|multiprocessing|marshal|shelve)\b|torch\.load|yaml\.load|\beval\(", path.read_text())
+        found = re.search(r"\b(import|from)\s+(pickle|dill|multiprocessing|marshal|shelve)\b|(?<!safetensors\.)torch\.load|yaml\.load|\beval\(", path.read_text())
         assert not found, f"{path.name} uses {found.group()}"
     assert pickle.dumps        # the word above is looked for in the grader, not here
