@@ -43,5 +43,5 @@ def test_sweeps_with_both_and_results_from_before_there_was_a_choice(tmp_path):
     assert sweep.read_rows(tmp_path / "both") == [theirs]
     assert sweep.run(tmp_path / "both", settings, [PROMPT], [1], progress=False) == 1      # the old one counts
     assert [row["nets"] for row in sweep.read_rows(tmp_path / "both")] == ["diffusers", "course"]
-    with pytest.raises(ValueError, match="unknown nets 'keras'.* They are diffusers or course"):
+    with pytest.raises(ValueError, match=r"unknown nets 'keras'.* They are diffusers or course"):
         sweep.grid(nets="keras")
