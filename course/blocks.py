@@ -17,7 +17,6 @@ import json
 import os
 import re
 import sys
-import tempfile
 import textwrap
 import time
 from collections import defaultdict
@@ -135,11 +134,9 @@ def run(page: Path) -> None:
     if late := [name for name in made_of if (ROOT / name).is_file() and (ROOT / name).stat().st_mtime > began]:
         raise RuntimeError(f"{', '.join(late)} changed while {page.name} ran: once more, please")
     about = {"blocks": blocks, "libraries": _libraries(), "seconds": round(time.process_time(), 2), "prints": prints, "made of": made_of}
-    KEPT.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=KEPT, suffix=".part")
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        json.dump(about, file)
-    os.replace(temporary, _file(page))
+    from course.pictures import write_whole  # only now: a page that does not use it is not made of it
+
+    write_whole(_file(page), lambda file: file.write_text(json.dumps(about), encoding="utf-8"))
 
 
 def waiting(docs: Path = ROOT / "docs") -> list[tuple[float, Path]]:

@@ -369,7 +369,7 @@ def edits(
     scenes: Annotated[int, typer.Option(min=1, help="Drawn scenes to edit")] = 200,
     out: Annotated[Path, typer.Option(help="The table, as CSV")] = Path("out/edits.csv"),
 ) -> None:
-    """Does an edit do what it was asked? Nine ways to exchange an object, each on the same drawn scenes."""
+    """Does an edit do what it was asked? Eleven ways to exchange an object, each on the same drawn scenes."""
     def work() -> None:
         from course.render import quiet_libraries
 

@@ -54,14 +54,9 @@ BATCH = 20
 SAMPLER = SAMPLERS["ddim"]
 
 
-def predictions(parts: Components, prompts: Sequence[str]) -> Pair:
-    """pair(x, level) -> what the U-Net says without and with the prompts, in one call."""
-    empty = encode_prompts([""] * len(prompts), parts.tokenizer, parts.text_encoder)
-    return prediction_pair(parts.unet, torch.cat([empty, encode_prompts(prompts, parts.tokenizer, parts.text_encoder)]))
-
-
-def against(parts: Components, prompts: Sequence[str], negatives: Sequence[str]) -> Pair:
-    """The same with other words in the place of the empty ones."""
+def predictions(parts: Components, prompts: Sequence[str], negatives: Sequence[str] | None = None) -> Pair:
+    """pair(x, level) -> what the U-Net says without and with the prompts, in one call; `negatives` stand in the empty ones' place."""
+    negatives = [""] * len(prompts) if negatives is None else negatives
     return prediction_pair(parts.unet, encode_prompts([*negatives, *prompts], parts.tokenizer, parts.text_encoder))
 
 
@@ -152,7 +147,7 @@ def _against_the_old(parts: Components, curve: NoiseSchedule, z: Tensor, before:
     """Negative-prompt inversion: coming down, the old words stand where the empty prompt did (Miyake et al. 2023)."""
     grid = SAMPLER.grid(curve, STEPS)
     noise = invert(alone(parts, before), z, grid)
-    return SAMPLER.run(classifier_free(against(parts, after, before), SCALE), noise, grid, lambda: noise)
+    return SAMPLER.run(classifier_free(predictions(parts, after, before), SCALE), noise, grid, lambda: noise)
 
 
 def _null_text(parts: Components, curve: NoiseSchedule, z: Tensor, before: list[str], after: list[str], mask: Tensor,

@@ -13,7 +13,7 @@ from course.components import Components, load_components
 from course.editing import anagram, by_step, edit_image, hybrid, invert, null_text, swap_words, upwards
 from course.emoji.data import Scene, render
 from course.guidance import classifier_free
-from course.lab.experiments import SCALE, against, alone, painted, predictions
+from course.lab.experiments import SCALE, alone, painted, predictions
 from course.pictures import captioned, enlarged, image_grid
 from course.samplers import SAMPLERS
 from course.schedule import NoiseSchedule
@@ -89,7 +89,7 @@ def there_and_back() -> tuple[str, list[tuple[str, float]]]:
         "3, both ways": (invert(guided[3.0], z, grid), guided[3.0]),
         "7.5, both ways": (invert(guided[7.5], z, grid), guided[7.5]),
         "up at 1, down at 7.5": (path[-1], guided[7.5]),
-        "... against its own words": (path[-1], classifier_free(against(parts(), words, words), 7.5)),
+        "... against its own words": (path[-1], classifier_free(predictions(parts(), words, words), 7.5)),
         "... against stand-ins": (path[-1], classifier_free(by_step(parts().unet, stand_ins, context, grid), 7.5)),
     }
     trip, cells, rows = painted(z, parts()), [("round trip", decode(z, parts().vae)[0])], []
